@@ -1,0 +1,141 @@
+#include <algorithm>
+#include <array>
+#include <cfloat>
+#include <cmath>
+#include <vector>
+
+#include "load.h"
+#include "parallel.h"
+#include "saccade/error.h"
+#include "saccade/render.h"
+
+namespace saccade {
+namespace {
+
+constexpr float kMost = FLT_MAX;
+
+/// Smallest and largest finite value; low > high while there is none.
+struct Extremes {
+    float low = kMost;
+    float high = -kMost;
+    bool any = false;
+
+    void add(const Extremes& other) {
+        low = std::min(low, other.low);
+        high = std::max(high, other.high);
+        any = any || other.any;
+    }
+};
+
+const char* map_at(const MapStack& maps, int64_t n, int64_t c) {
+    return reinterpret_cast<const char*>(maps.data) + n * maps.stride_n + c * maps.stride_c;
+}
+
+/// Eight running results side by side: without them the loop is one long chain of comparisons, four times as slow.
+Extremes extremes_of(const float* values, int64_t count) {
+    constexpr int kLanes = 8;
+    std::array<float, kLanes> low, high;
+    low.fill(kMost);
+    high.fill(-kMost);
+    const auto take = [&](int lane, float value) {
+        // A NaN fails both comparisons; an infinity is stopped by the limits.
+        const float below = value >= -kMost ? value : kMost;
+        const float above = value <= kMost ? value : -kMost;
+        low[lane] = below < low[lane] ? below : low[lane];
+        high[lane] = above > high[lane] ? above : high[lane];
+    };
+    int64_t i = 0;
+    for (; i + kLanes <= count; i += kLanes) {
+        for (int lane = 0; lane < kLanes; ++lane) take(lane, values[i + lane]);
+    }
+    for (; i < count; ++i) take(0, values[i]);
+    Extremes result;
+    result.low = *std::min_element(low.begin(), low.end());
+    result.high = *std::max_element(high.begin(), high.end());
+    result.any = result.low <= result.high;
+    return result;
+}
+
+Extremes extremes_of_map(const MapStack& maps, int64_t n, int64_t c, std::vector<float>& row) {
+    Extremes result;
+    row.resize(static_cast<size_t>(maps.w));
+    for (int64_t y = 0; y < maps.h; ++y) {
+        load_floats(map_at(maps, n, c) + y * maps.stride_h, maps.stride_w, maps.w, row.data());
+        result.add(extremes_of(row.data(), maps.w));
+    }
+    return result;
+}
+
+/// Linear between order statistics; `values` is reordered and not empty.
+float percentile(std::vector<float>& values, double percent) {
+    const double at = percent / 100.0 * static_cast<double>(values.size() - 1);
+    const auto first = values.begin() + static_cast<int64_t>(at);
+    std::nth_element(values.begin(), first, values.end());
+    const double weight = at - std::floor(at);
+    if (weight == 0.0) return *first;
+    const double second = *std::min_element(first + 1, values.end());
+    return static_cast<float>(*first + (second - *first) * weight);
+}
+
+Range range_from(const Extremes& extremes, const RangeOptions& options, std::vector<float>* values) {
+    if (!extremes.any) return {0.0f, 0.0f};
+    Range range{extremes.low, extremes.high};
+    if (values != nullptr) {
+        range = {percentile(*values, options.low_percentile), percentile(*values, options.high_percentile)};
+        if (options.zero && range.high <= 0.0f) range.high = extremes.high;
+        if (!options.zero && range.low >= range.high) range = {extremes.low, extremes.high};
+    }
+    if (options.zero) range = {0.0f, std::max(range.high, 0.0f)};
+    return {range.low + 0.0f, range.high + 0.0f};  // −0 becomes 0
+}
+
+void gather_finite(const MapStack& maps, int64_t n, int64_t c, std::vector<float>& row, std::vector<float>& values) {
+    row.resize(static_cast<size_t>(maps.w));
+    for (int64_t y = 0; y < maps.h; ++y) {
+        load_floats(map_at(maps, n, c) + y * maps.stride_h, maps.stride_w, maps.w, row.data());
+        for (const float value : row) {
+            if (std::isfinite(value)) values.push_back(value);
+        }
+    }
+}
+
+}  // namespace
+
+void value_ranges(const MapStack& maps, const RangeOptions& options, Range* ranges, int threads) {
+    const double low = options.low_percentile, high = options.high_percentile;
+    if (!(low >= 0.0 && low < high && high <= 100.0)) {
+        fail("render: percentiles must be 0 <= low < high <= 100, not (", low, ", ", high, ")");
+    }
+    const int64_t count = maps.n * maps.c;
+    const int64_t group = options.scope == Scope::kMap ? 1 : options.scope == Scope::kImage ? maps.c : count;
+    const int workers = useful_threads(threads, count * maps.h * maps.w, 1 << 16);
+    if (group == 0 || count == 0) return;
+
+    if (low > 0.0 || high < 100.0) {
+        parallel_for(count / group, workers, [&](int64_t part) {
+            std::vector<float> row, values;
+            values.reserve(static_cast<size_t>(group * maps.h * maps.w));
+            for (int64_t i = part * group; i < (part + 1) * group; ++i) {
+                gather_finite(maps, i / maps.c, i % maps.c, row, values);
+            }
+            const Extremes extremes = extremes_of(values.data(), static_cast<int64_t>(values.size()));
+            std::fill_n(ranges + part * group, group, range_from(extremes, options, &values));
+        });
+        return;
+    }
+    std::vector<Extremes> extremes(static_cast<size_t>(count));
+    const int64_t parts = std::min<int64_t>(count, workers * 8);  // a part of its own for a 7×7 map would not pay
+    parallel_for(parts, workers, [&](int64_t part) {
+        std::vector<float> row;
+        for (int64_t i = count * part / parts; i < count * (part + 1) / parts; ++i) {
+            extremes[i] = extremes_of_map(maps, i / maps.c, i % maps.c, row);
+        }
+    });
+    for (int64_t start = 0; start < count; start += group) {
+        Extremes all;
+        for (int64_t i = start; i < start + group; ++i) all.add(extremes[i]);
+        std::fill_n(ranges + start, group, range_from(all, options, nullptr));
+    }
+}
+
+}  // namespace saccade

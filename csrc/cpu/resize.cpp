@@ -1,0 +1,200 @@
+#include "saccade/resize.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "load.h"
+#include "parallel.h"
+#include "saccade/error.h"
+
+namespace saccade {
+namespace {
+
+// Weights are integers in units of 2^-22: with 8 bits of pixel and 2 bits of headroom for overshoot a sum fits 32 bits.
+// Pillow rounds its weights and sums in the same places; to give its pixels, this must too.
+constexpr int kPrecision = 32 - 8 - 2;
+
+constexpr int64_t kGrain = 1 << 15;  // output pixels that are worth a thread
+
+double triangle(double x) { return std::max(0.0, 1.0 - std::abs(x)); }
+
+/// Keys' cubic convolution with a = −1/2.
+double cubic(double x) {
+    constexpr double a = -0.5;
+    x = std::abs(x);
+    if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0;
+    if (x < 2.0) return (((x - 5.0) * x + 8.0) * x - 4.0) * a;
+    return 0.0;
+}
+
+/// For each output element: the source elements it is made of and their weights.
+struct Kernel {
+    struct Window {
+        int64_t start, count;
+    };
+    std::vector<Window> windows;
+    std::vector<int32_t> weights;  // [outputs][longest]
+    int64_t longest = 0;
+
+    const int32_t* weights_of(int64_t out) const { return weights.data() + out * longest; }
+};
+
+Kernel make_kernel(int64_t in_size, double from, double to, int64_t out_size, Filter filter) {
+    const double scale = (to - from) / static_cast<double>(out_size);
+    const double stretch = std::max(scale, 1.0);  // shrinking widens the filter: that is the antialiasing
+    const double support = (filter == Filter::kBicubic ? 2.0 : 1.0) * stretch;
+    Kernel kernel;
+    kernel.longest = static_cast<int64_t>(std::ceil(support)) * 2 + 1;
+    kernel.windows.resize(static_cast<size_t>(out_size));
+    kernel.weights.assign(static_cast<size_t>(out_size * kernel.longest), 0);
+    std::vector<double> exact(static_cast<size_t>(kernel.longest));
+    for (int64_t out = 0; out < out_size; ++out) {
+        const double centre = from + (static_cast<double>(out) + 0.5) * scale;
+        const int64_t start = std::max<int64_t>(0, static_cast<int64_t>(centre - support + 0.5));
+        const int64_t end = std::min(in_size, static_cast<int64_t>(centre + support + 0.5));
+        double sum = 0.0;
+        for (int64_t i = start; i < end; ++i) {
+            const double at = (static_cast<double>(i) - centre + 0.5) * (1.0 / stretch);
+            exact[i - start] = filter == Filter::kBicubic ? cubic(at) : triangle(at);
+            sum += exact[i - start];
+        }
+        for (int64_t i = start; i < end; ++i) {
+            const double weight = sum != 0.0 ? exact[i - start] / sum : exact[i - start];
+            const double unit = weight * (1 << kPrecision);
+            kernel.weights[out * kernel.longest + i - start] =
+                static_cast<int32_t>(weight < 0.0 ? unit - 0.5 : unit + 0.5);
+        }
+        kernel.windows[out] = {start, end - start};
+    }
+    return kernel;
+}
+
+uint8_t to_pixel(int32_t sum) { return static_cast<uint8_t>(std::clamp(sum >> kPrecision, 0, 255)); }
+
+constexpr int32_t kHalf = 1 << (kPrecision - 1);
+
+template <int kChannels>
+void resize_row(const uint8_t* in, const Kernel& kernel, int64_t out_width, uint8_t* out) {
+    for (int64_t x = 0; x < out_width; ++x) {
+        const auto window = kernel.windows[x];
+        const int32_t* weight = kernel.weights_of(x);
+        const uint8_t* pixel = in + window.start * kChannels;
+        int32_t sum[kChannels];
+        for (int c = 0; c < kChannels; ++c) sum[c] = kHalf;
+        for (int64_t i = 0; i < window.count; ++i) {
+            for (int c = 0; c < kChannels; ++c) sum[c] += pixel[i * kChannels + c] * weight[i];
+        }
+        for (int c = 0; c < kChannels; ++c) out[x * kChannels + c] = to_pixel(sum[c]);
+    }
+}
+
+void resize_row(const uint8_t* in, const Kernel& kernel, int64_t channels, int64_t out_width, uint8_t* out) {
+    if (channels == 1) resize_row<1>(in, kernel, out_width, out);
+    if (channels == 3) resize_row<3>(in, kernel, out_width, out);
+    if (channels == 4) resize_row<4>(in, kernel, out_width, out);
+}
+
+/// All bytes of an output row at once: it runs over source rows, each of which is read in order.
+void mix_rows(const uint8_t* rows, int64_t bytes, const int32_t* weight, int64_t count, std::vector<int32_t>& sums,
+              uint8_t* out) {
+    std::fill(sums.begin(), sums.end(), kHalf);
+    for (int64_t i = 0; i < count; ++i) {
+        const uint8_t* row = rows + i * bytes;
+        int32_t* sum = sums.data();
+        const int32_t share = weight[i];
+        for (int64_t b = 0; b < bytes; ++b) sum[b] += row[b] * share;
+    }
+    for (int64_t b = 0; b < bytes; ++b) out[b] = to_pixel(sums[b]);
+}
+
+/// RGBA to colours already multiplied by alpha, rounded: a transparent pixel's colour must not bleed.
+void premultiply(uint8_t* pixels, int64_t count) {
+    for (uint8_t* p = pixels; p != pixels + count * 4; p += 4) {
+        for (int c = 0; c < 3; ++c) {
+            const int product = p[c] * p[3] + 128;
+            p[c] = static_cast<uint8_t>((product + (product >> 8)) >> 8);
+        }
+    }
+}
+
+void divide_by_alpha(uint8_t* pixels, int64_t count) {
+    for (uint8_t* p = pixels; p != pixels + count * 4; p += 4) {
+        if (p[3] == 0 || p[3] == 255) continue;
+        for (int c = 0; c < 3; ++c) p[c] = static_cast<uint8_t>(std::min(255, 255 * p[c] / p[3]));
+    }
+}
+
+void check(const Images& image, const Canvas& out, const Box& box) {
+    if (image.n != 1) fail("resize: expected one picture, not ", image.n);
+    if (image.c != 1 && image.c != 3 && image.c != 4) fail("resize: expected 1, 3 or 4 channels, not ", image.c);
+    if (image.h < 1 || image.w < 1) fail("resize: the picture is empty (", image.w, "x", image.h, ")");
+    if (out.h < 1 || out.w < 1) fail("resize: the new size must be at least 1x1, not ", out.w, "x", out.h);
+    if (out.c != image.c) fail("resize: ", image.c, " channels cannot be written to ", out.c);
+    const bool inside = box.left >= 0.0 && box.top >= 0.0 && box.right <= static_cast<double>(image.w) &&
+                        box.bottom <= static_cast<double>(image.h);
+    if (!inside || !(box.left < box.right) || !(box.top < box.bottom)) {
+        fail("resize: box (", box.left, ", ", box.top, ", ", box.right, ", ", box.bottom, ") must lie in the ", image.w,
+             "x", image.h, " picture, with left < right and top < bottom");
+    }
+}
+
+}  // namespace
+
+void resize(const Images& image, const Canvas& out, Filter filter, const Box* box_or_null, int threads) {
+    const Box whole{0.0, 0.0, static_cast<double>(image.w), static_cast<double>(image.h)};
+    const Box box = box_or_null != nullptr ? *box_or_null : whole;
+    check(image, out, box);
+    const int64_t channels = image.c;
+    const bool same_width = out.w == image.w && box.left == 0.0 && box.right == whole.right;
+    const bool same_height = out.h == image.h && box.top == 0.0 && box.bottom == whole.bottom;
+    const bool alpha = channels == 4 && !(same_width && same_height);
+
+    const Kernel across = make_kernel(image.w, box.left, box.right, out.w, filter);
+    const Kernel down = make_kernel(image.h, box.top, box.bottom, out.h, filter);
+    const int64_t first_row = same_height ? 0 : down.windows.front().start;
+    const int64_t last_row = same_height ? image.h : down.windows.back().start + down.windows.back().count;
+
+    // Across first, for the rows that are needed, then down.
+    const int64_t bytes = out.w * channels;
+    std::vector<uint8_t> narrow(static_cast<size_t>((last_row - first_row) * bytes));
+    const int workers = useful_threads(threads, std::max((last_row - first_row) * out.w, out.h * out.w), kGrain);
+    const auto in_bands = [workers](int64_t rows, const auto& body) {
+        const int64_t bands = std::min<int64_t>(rows, workers * 4);
+        parallel_for(bands, workers, [&](int64_t part) { body(rows * part / bands, rows * (part + 1) / bands); });
+    };
+    in_bands(last_row - first_row, [&](int64_t begin, int64_t end) {
+        std::vector<uint8_t> copy(static_cast<size_t>(image.w * channels));
+        const bool packed = image.stride_c == 1 && image.stride_w == channels;
+        for (int64_t y = begin; y < end; ++y) {
+            const uint8_t* row = image.data + (first_row + y) * image.stride_h;
+            if (!packed || alpha) {
+                load_pixels(row, image.stride_w, image.stride_c, image.w, channels, copy.data());
+                if (alpha) premultiply(copy.data(), image.w);
+                row = copy.data();
+            }
+            uint8_t* to = narrow.data() + y * bytes;
+            if (same_width) {
+                std::copy_n(row, bytes, to);
+            } else {
+                resize_row(row, across, channels, out.w, to);
+            }
+        }
+    });
+    in_bands(out.h, [&](int64_t begin, int64_t end) {
+        std::vector<int32_t> sums(static_cast<size_t>(bytes));
+        for (int64_t y = begin; y < end; ++y) {
+            uint8_t* to = out.data + y * out.stride_h;
+            if (same_height) {
+                std::copy_n(narrow.data() + y * bytes, bytes, to);
+            } else {
+                const auto window = down.windows[y];
+                const uint8_t* rows = narrow.data() + (window.start - first_row) * bytes;
+                mix_rows(rows, bytes, down.weights_of(y), window.count, sums, to);
+            }
+            if (alpha) divide_by_alpha(to, out.w);
+        }
+    });
+}
+
+}  // namespace saccade

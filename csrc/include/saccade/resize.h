@@ -1,0 +1,15 @@
+// Antialiased resizing of photos.
+#pragma once
+
+#include "saccade/views.h"
+
+namespace saccade {
+
+enum class Filter { kBilinear, kBicubic };
+
+/// Resizes the one picture of `image` (N = 1, C = 1, 3 or 4; 4 is RGBA, weighted by its alpha) to the size of `out`,
+/// with the pixels that Pillow's Image.resize gives. `box` is the part of `image` to take, in its pixels; null: all.
+/// Throws Error when the box leaves the image or has no area, or when the channels differ.
+void resize(const Images& image, const Canvas& out, Filter filter, const Box* box, int threads = 0);
+
+}  // namespace saccade

@@ -1,0 +1,285 @@
+"""A model as one functional ATen graph with a table of its layers, and the cut of that graph at a layer."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import operator
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export import Dim, ExportedProgram
+
+from ..contract import UsageError
+from .adjoints import FORWARD
+
+_TRACE_BATCH = 3  # the batch size while exporting; proof.py checks others
+INPUT = "input"
+"""The name of the network's input where a layer is asked for."""
+
+_TRAINING_OPS = {
+    "aten.native_dropout.default",
+    "aten.native_batch_norm.default",
+    "aten._native_batch_norm_legit.default",
+    "aten._native_batch_norm_legit_functional.default",
+}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One call of one module, in the order in which calls finish.
+
+    Attributes:
+        name: the module's path, `layer1.0.relu`; a second call of the same module is `layer1.0.relu@2`.
+        type: the module's class, without its package.
+        depth: how many modules it lies in.
+        node: the graph's node that holds its output.
+        shape: the output's shape without the batch.
+        leaf: whether no other module runs inside it.
+        call: 1 for the first call of that module, 2 for the second, …
+    """
+
+    name: str
+    type: str
+    depth: int
+    node: fx.Node
+    shape: tuple[int, ...]
+    leaf: bool
+    call: int
+
+    @property
+    def module(self) -> str:
+        """The module's path without the number of the call."""
+        return self.name.partition("@")[0]
+
+
+class Network:
+    """A classifier as a functional graph: `images` float [N, C, H, W] in, logits [N, K] out, N free.
+
+    Attributes:
+        name: what people call it.
+        state: placeholder name → parameter, buffer or constant.
+        layers: every module call, in the order of execution.
+        input_shape: (C, H, W).
+        num_outputs: K.
+        module: the nn.Module it came from, or None for an exported program; only the eager reference uses it.
+    """
+
+    def __init__(self, name: str, program: ExportedProgram, module: nn.Module | None) -> None:
+        self.name = name
+        self.module = module
+        program = program.run_decompositions({})  # makes in-place operators functional, keeps composite ones
+        self.graph = program.graph
+        self.state, self.input = _state_and_input(name, program)
+        self.output = _single_output(name, self.graph)
+        value = self.input.meta["val"]
+        self.batch = value.shape[0]
+        self.fake_mode = value.fake_mode
+        self.input_shape = tuple(int(s) for s in value.shape[1:])
+        self.num_outputs = int(self.output.meta["val"].shape[1])
+        self.dtype: torch.dtype = value.dtype
+        for node in self.graph.nodes:
+            node.target = FORWARD.get(node.target, node.target)
+            if node.op not in ("placeholder", "call_function", "output"):
+                raise UsageError(
+                    f"compile: {name} has control flow or a sub-graph ({node.op} {node.target}); expected a network "
+                    "whose operators do not depend on the picture"
+                )
+            if str(node.target) in _TRAINING_OPS or (str(node.target) == "aten.dropout.default" and node.args[2]):
+                raise UsageError(f"compile: {name} was exported in training mode ({node.target}); call .eval() first")
+        self.layers = _layers(self.graph)
+
+    # ---- names -------------------------------------------------------------------------------------------------
+
+    def layer(self, name: str) -> fx.Node:
+        """The node that holds the output of layer `name` (or the input, for `input`).
+
+        Raises:
+            UsageError: there is no such layer; names the nearest ones.
+        """
+        if name == INPUT:
+            return self.input
+        for layer in self.layers:
+            if layer.name == name:
+                return layer.node
+        names = [layer.name for layer in self.layers]
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+        top = [layer.name for layer in self.layers if layer.depth == 0]
+        listed = ", ".join(near or ([*top[:2], "…", *top[-2:]] if len(top) > 5 else top))
+        raise UsageError(f"compile: layer {name!r} is not in {self.name}; it has {listed} (see: saccade layers MODEL)")
+
+    def default_layer(self) -> Layer | None:
+        """Grad-CAM's default target layer: the last feature block before pooling and head.
+
+        The network is descended into while one module holds everything; then, among the modules that run side by
+        side, the last one is the head, and the answer is the last before it that gives a map [C, h, w] with more
+        than one place and is not itself an average pool.
+        """
+        calls = [c for c in self.layers if c.depth == 0]
+        while len(calls) == 1 and not calls[0].leaf:
+            outer = calls[0]
+            calls = [c for c in self.layers if c.depth == outer.depth + 1]
+        for layer in reversed(calls[:-1]):
+            if _is_map(layer.shape) and "AvgPool" not in layer.type:
+                return layer
+        return None
+
+    # ---- running -----------------------------------------------------------------------------------------------
+
+    def cut(self, state: Mapping[str, Tensor], x: Tensor, at: fx.Node) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Cut the network at a node.
+
+        Args:
+            state: placeholder name → tensor, as `self.state` (fake, float64, …).
+            x: the normalised input [N, C, H, W].
+            at: a node of the graph that depends on the input.
+
+        Returns:
+            (activation, tail): the value of `at`, and the function from it to the logits [N, K]. What the tail
+            needs beside the activation (a residual's other branch) is handed through from the head.
+        """
+        env: dict[fx.Node, Any] = {n: state[n.name] for n in self.graph.nodes if n.name in state}
+        env[self.input] = x
+        after = self._descendants(at)
+        evaluate((n for n in self.graph.nodes if n not in after), env)
+
+        def tail(activation: Tensor) -> Tensor:
+            return evaluate((n for n in self.graph.nodes if n in after), {**env, at: activation})[self.output]
+
+        return env[at], tail
+
+    def _descendants(self, at: fx.Node) -> set[fx.Node]:
+        found: set[fx.Node] = set()
+        todo = list(at.users)
+        while todo:
+            if (node := todo.pop()) not in found:
+                found.add(node)
+                todo.extend(node.users)
+        return found
+
+    def reaches_output(self, at: fx.Node) -> bool:
+        """Whether the logits depend on the value of `at`."""
+        return at is self.output or self.output in self._descendants(at)
+
+    def weights_hash(self) -> str:
+        """`sha256:…` over the names, dtypes, shapes and bytes of the state, sorted by name."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.state.items()):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+            digest.update(value.detach().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        return f"sha256:{digest.hexdigest()}"
+
+
+def evaluate(nodes: Iterable[fx.Node], env: dict[fx.Node, Any]) -> dict[fx.Node, Any]:
+    """Run nodes of a functional graph in order, adding their values to `env`."""
+    for node in nodes:
+        if node.op == "call_function" and node not in env:
+            args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda n: env[n])
+            assert callable(node.target)
+            env[node] = node.target(*args, **kwargs)
+    return env
+
+
+def import_module(module: nn.Module, name: str, input_shape: tuple[int, int, int]) -> Network:
+    """Bring an nn.Module into the compiler's graph.
+
+    Args:
+        module: a classifier float [N, C, H, W] → logits [N, K]; it is put into eval mode.
+        name: what people call it.
+        input_shape: (C, H, W).
+
+    Raises:
+        UsageError: torch.export cannot capture it, or its output is not [N, K].
+    """
+    module = module.eval().requires_grad_(False)
+    dtype = next((p.dtype for p in module.parameters()), torch.float32)
+    example = torch.zeros(_TRACE_BATCH, *input_shape, dtype=dtype)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the exporter's own deprecations are not our user's concern
+            program = torch.export.export(module, (example,), dynamic_shapes=({0: Dim("N", min=1)},))
+    except Exception as error:
+        reason = str(error).strip().splitlines()
+        raise UsageError(
+            f"compile: torch.export cannot capture {name} with input {list(input_shape)}: "
+            f"{type(error).__name__}: {reason[0] if reason else ''}"
+        ) from error
+    return Network(name, program, module)
+
+
+def _state_and_input(name: str, program: ExportedProgram) -> tuple[dict[str, Tensor], fx.Node]:
+    state: dict[str, Tensor] = {}
+    inputs: list[str] = []
+    for spec in program.graph_signature.input_specs:
+        if spec.target is None:
+            inputs.append(spec.arg.name)
+        elif spec.target in program.state_dict:
+            state[spec.arg.name] = program.state_dict[spec.target].detach()
+        else:
+            state[spec.arg.name] = program.constants[spec.target].detach()
+    if len(inputs) != 1:
+        raise UsageError(f"compile: {name} takes {len(inputs)} inputs; expected one, pictures [N, C, H, W]")
+    node = next(n for n in program.graph.nodes if n.op == "placeholder" and n.name == inputs[0])
+    shape = node.meta["val"].shape
+    if len(shape) != 4:
+        raise UsageError(f"compile: {name} takes a tensor of {len(shape)} dimensions; expected pictures [N, C, H, W]")
+    if isinstance(shape[0], int) or not all(isinstance(s, int) for s in shape[1:]):
+        raise UsageError(
+            f"compile: {name} was exported for inputs {list(map(str, shape))}; expected a free batch size and a fixed "
+            'picture size; export it with dynamic_shapes=({0: Dim("N")},)'
+        )
+    return state, node
+
+
+def _single_output(name: str, graph: fx.Graph) -> fx.Node:
+    outputs = next(n for n in graph.nodes if n.op == "output").args[0]
+    if len(outputs) != 1 or not isinstance(outputs[0], fx.Node):
+        raise UsageError(f"compile: {name} gives {len(outputs)} outputs; expected one, logits [N, K]")
+    shape = outputs[0].meta["val"].shape
+    if len(shape) != 2 or not isinstance(shape[1], int):
+        raise UsageError(f"compile: {name} gives an output of shape {[str(s) for s in shape]}; expected logits [N, K]")
+    return outputs[0]
+
+
+def _layers(graph: fx.Graph) -> list[Layer]:
+    calls: dict[str, tuple[str, str, int]] = {}  # the key of one call -> (module path, class, depth)
+    members: dict[str, set[fx.Node]] = {}
+    for node in graph.nodes:
+        stack = [(k, v) for k, v in (node.meta.get("nn_module_stack") or {}).items() if v[0] and not k.startswith("_")]
+        if node.op != "call_function" or node.target is torch.ops.aten.sym_size.int:
+            continue
+        for depth, (key, (path, type_)) in enumerate(stack):
+            kind = type_ if isinstance(type_, str) else type_.__name__
+            calls.setdefault(key, (path, kind.rpartition(".")[2], depth))
+            members.setdefault(key, set()).add(node)
+    order = {node: i for i, node in enumerate(graph.nodes)}
+    found: list[tuple[int, int, Layer]] = []
+    count: dict[str, int] = {}
+    for key, (path, kind, depth) in calls.items():
+        count[path] = number = count.get(path, 0) + 1
+        inside = members[key]
+        outputs = [n for n in inside if any(u not in inside for u in n.users) and _tensor_shape(n) is not None]
+        if not outputs:
+            continue
+        node = max(outputs, key=order.__getitem__)
+        leaf = not any(other != key and members[other] <= inside and calls[other][2] > depth for other in calls)
+        name = path if number == 1 else f"{path}@{number}"
+        shape = _tensor_shape(node)
+        assert shape is not None
+        found.append((order[node], -depth, Layer(name, kind, depth, node, shape, leaf, number)))
+    return [layer for _, _, layer in sorted(found, key=operator.itemgetter(0, 1))]
+
+
+def _tensor_shape(node: fx.Node) -> tuple[int, ...] | None:
+    value = node.meta.get("val")
+    if not isinstance(value, Tensor):
+        return None
+    return tuple(s if isinstance(s, int) else -1 for s in value.shape[1:])
+
+
+def _is_map(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 3 and shape[1] > 0 and shape[2] > 0 and shape[1] * shape[2] > 1

@@ -1,0 +1,23 @@
+"""What crosses the doors between rooms: the types, the errors, the program file's container, the atomic write.
+
+Imports NumPy and the standard library, nothing heavier.
+"""
+
+from .atomic import replacing
+from .errors import PhotoError, SaccadeError, UsageError
+from .types import ATTRIBUTES, SCHEMA, Batch, MapSpec, Maps, Preprocessing, Record, Spec
+
+__all__ = [
+    "ATTRIBUTES",
+    "SCHEMA",
+    "Batch",
+    "MapSpec",
+    "Maps",
+    "PhotoError",
+    "Preprocessing",
+    "Record",
+    "SaccadeError",
+    "Spec",
+    "UsageError",
+    "replacing",
+]

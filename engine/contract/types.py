@@ -1,0 +1,251 @@
+"""The types that cross doors: `Spec` (a program's contract), `Batch`, `Maps` and `Record`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import SaccadeError
+
+SCHEMA = 1
+"""The version of the contract that this release writes and the newest that it reads."""
+
+ATTRIBUTES = ("brightness", "contrast", "saturation", "red", "green", "blue", "sharpness")
+"""The plain attributes of the network's view of a photo: the keys of `Record.attributes`, evidence columns alike."""
+
+Resize = Literal["crop", "stretch"]
+Interpolation = Literal["bilinear", "bicubic"]
+MapKind = Literal["cam", "gradient", "activations"]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From an upright photo to the network's input, as the model's own library does it.
+
+    Attributes:
+        height, width: the network's input size in pixels.
+        channels: 3 (RGB) or 1 (grey, ITU-R 601 luma as Pillow's mode L).
+        resize: "crop" scales the shorter side to `shorter` and cuts `height` × `width` out of the centre
+            (torchvision's ImageClassification preset, timm's crop_mode "center"); "stretch" scales straight to
+            `height` × `width`.
+        shorter: the shorter side's length in pixels before the crop; None for "stretch".
+        interpolation: the antialiased filter of the scaling, on uint8 pixels as Pillow's `resize`.
+        mean, std: per channel, of pixels in 0..1; subtracted and divided by inside the program.
+    """
+
+    height: int
+    width: int
+    channels: int = 3
+    resize: Resize = "crop"
+    shorter: int | None = None
+    interpolation: Interpolation = "bilinear"
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class MapSpec:
+    """One explanation in a program: an output of the same name, and what is needed to read it.
+
+    Attributes:
+        name: the output's name, `grad_cam`, `saliency` or `activations`.
+        method: the method as the command line spells it, `grad-cam`.
+        layer: the layer it explains, as `saccade layers` names it; `input` for saliency.
+        kind: "cam" (float32 [N, h, w], ≥ 0), "gradient" (float32 [N, H, W], ≥ 0) or "activations"
+            (float32 [N, C, h, w]).
+        shape: the output's shape without its batch, (h, w) or (C, h, w).
+    """
+
+    name: str
+    method: str
+    layer: str
+    kind: MapKind
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A program's contract: everything a host needs to know, kept as JSON in the program file's own metadata.
+
+    Attributes:
+        model: what was compiled, `torchvision/resnet18` or the module's class name.
+        weights_hash: `sha256:…` over names, dtypes, shapes and bytes of the model's state.
+        preprocessing: how to make the uint8 input; mean and std are already in the graph.
+        maps: the explanations, in the order of the outputs.
+        features: number of channels C of the output `features` (float32 [N, C]: the target layer's activations
+            averaged with the CAM as weights), or None where the program has no CAM.
+        num_outputs: K of `logits` [N, K].
+        softmax: whether softmax(logits) is a confidence; False where the network ends in a sigmoid or regresses.
+        target: the kind of `target` input; "class" is int64 [N], -1 meaning the predicted class.
+        classes: K class names, or None.
+        versions: the packages that made the file.
+        proof: what compiling measured (see docs/program-file.md).
+        calibration: map name → [low, high], fixed ranges that make maps comparable across images; or None.
+        schema: the contract's version.
+    """
+
+    model: str
+    weights_hash: str
+    preprocessing: Preprocessing
+    maps: tuple[MapSpec, ...]
+    features: int | None
+    num_outputs: int
+    softmax: bool = True
+    target: Literal["class"] = "class"
+    classes: tuple[str, ...] | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    proof: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Mapping[str, tuple[float, float]] | None = None
+    schema: int = SCHEMA
+
+    def to_json(self) -> str:
+        """The contract as JSON on one line, keys sorted, so that the same program gives the same bytes."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Spec:
+        """Read a contract, from anybody: every field is checked for its type and range.
+
+        Raises:
+            SaccadeError: not JSON, a foreign or newer schema, or a field that is missing, unknown or out of range.
+        """
+        try:
+            raw = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise SaccadeError(f"load: the contract is not JSON ({error}); compile the program again") from None
+        if not isinstance(raw, dict) or not isinstance(raw.get("schema"), int):
+            raise SaccadeError("load: the contract names no schema; expected a saccade program; compile it again")
+        if raw["schema"] != SCHEMA:
+            raise SaccadeError(
+                f"load: the contract has schema {raw['schema']}, this saccade reads schema {SCHEMA}; "
+                "compile the program again with this version, or install the version that made it"
+            )
+        try:
+            return _spec(raw)
+        except (KeyError, TypeError, ValueError) as error:
+            raise SaccadeError(f"load: the contract is damaged ({error}); compile the program again") from None
+
+    def class_name(self, index: int) -> str:
+        """The name of class `index`, or `class 17` where the program carries no names."""
+        return self.classes[index] if self.classes else f"class {index}"
+
+
+def _spec(raw: dict[str, Any]) -> Spec:
+    known = {f.name for f in dataclasses.fields(Spec)}
+    if unknown := set(raw) - known:
+        raise ValueError(f"unknown field {sorted(unknown)[0]!r}")
+    prep = Preprocessing(**{**raw["preprocessing"], **{k: tuple(raw["preprocessing"][k]) for k in ("mean", "std")}})
+    maps = tuple(MapSpec(**{**m, "shape": tuple(m["shape"])}) for m in raw["maps"])
+    classes = None if raw["classes"] is None else tuple(raw["classes"])
+    calibration = raw["calibration"] and {k: (float(lo), float(hi)) for k, (lo, hi) in raw["calibration"].items()}
+    spec = Spec(**{**raw, "preprocessing": prep, "maps": maps, "classes": classes, "calibration": calibration})
+    _check(spec)
+    return spec
+
+
+def _check(spec: Spec) -> None:
+    def need(holds: bool, what: str) -> None:
+        if not holds:
+            raise ValueError(what)
+
+    def size(value: object, limit: int) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= limit
+
+    p = spec.preprocessing
+    need(isinstance(spec.model, str) and len(spec.model) <= 1000, "model must be a name")
+    need(isinstance(spec.weights_hash, str) and len(spec.weights_hash) <= 200, "weights_hash must be text")
+    need(size(p.height, 16384) and size(p.width, 16384), "input size must be 1 to 16384")
+    need(p.channels in (1, 3), "channels must be 1 or 3")
+    need(p.resize in ("crop", "stretch"), "resize must be crop or stretch")
+    need(size(p.shorter, 16384) if p.resize == "crop" else p.shorter is None, "shorter must go with resize=crop")
+    need(p.interpolation in ("bilinear", "bicubic"), "interpolation must be bilinear or bicubic")
+    for name, values in (("mean", p.mean), ("std", p.std)):
+        numbers = all(isinstance(v, (int, float)) and math.isfinite(v) for v in values)
+        need(len(values) == p.channels and numbers, f"{name} must be {p.channels} numbers")
+    need(all(v > 0 for v in p.std), "std must be above 0")
+    need(1 <= len(spec.maps) <= 64, "maps must have 1 to 64 entries")
+    for m in spec.maps:
+        need(all(isinstance(v, str) and len(v) <= 1000 for v in (m.name, m.method, m.layer)), "a map's names are text")
+        need(m.name.isidentifier() and m.name not in ("logits", "features"), f"map name {m.name[:40]!r}")
+        need(m.kind in ("cam", "gradient", "activations"), f"map kind {str(m.kind)[:40]!r}")
+        need(len(m.shape) == (3 if m.kind == "activations" else 2), f"shape of {m.name}")
+        need(all(size(s, 65536) for s in m.shape) and math.prod(m.shape) <= 2**28, f"shape of {m.name}")
+    need(len({m.name for m in spec.maps}) == len(spec.maps), "map names must differ")
+    need(spec.features is None or size(spec.features, 2**20), "features must be null or 1 to 2^20")
+    need(size(spec.num_outputs, 2**24), "num_outputs must be 1 to 2^24")
+    need(isinstance(spec.softmax, bool), "softmax must be true or false")
+    need(spec.target == "class", f"target kind {str(spec.target)[:40]!r} is not known to this version")
+    if spec.classes is not None:
+        need(len(spec.classes) == spec.num_outputs, f"{len(spec.classes)} classes for {spec.num_outputs} outputs")
+        need(all(isinstance(c, str) and len(c) <= 1000 for c in spec.classes), "class names must be text")
+    need(isinstance(spec.versions, dict) and isinstance(spec.proof, dict), "versions and proof must be tables")
+    for low, high in (spec.calibration or {}).values():
+        need(math.isfinite(low) and math.isfinite(high) and low < high, "calibration must be low < high")
+
+
+@dataclass
+class Record:
+    """One photo of a run, as far as decoding knows it.
+
+    Attributes:
+        index: its place in the manifest, from 0.
+        path: where it was read from.
+        name: its path relative to the folder that was given; where results for it go.
+        label: from the labels file or the sub-folder, or None.
+        size: (width, height) of the upright photo in pixels; None when it could not be read.
+        view: (left, top, right, bottom), the rectangle of the upright photo, in its pixels, that the network's input
+            shows: the map's corner (0, 0) lies on (left, top), its far corner on (right, bottom).
+        attributes: plain attributes of the network's view of the photo (brightness, contrast, …).
+        error: one line, or None.
+    """
+
+    index: int
+    path: str
+    name: str
+    label: str | None = None
+    size: tuple[int, int] | None = None
+    view: tuple[float, float, float, float] | None = None
+    attributes: dict[str, float] = field(default_factory=dict)
+    error: str | None = None
+
+
+@dataclass
+class Batch:
+    """Consecutive photos of the manifest.
+
+    Attributes:
+        records: one per photo, in the manifest's order, those with an error included.
+        images: uint8 [N, H, W, C], one for each record without an error, in the same order.
+    """
+
+    records: list[Record]
+    images: npt.NDArray[np.uint8]
+
+    @property
+    def good(self) -> list[Record]:
+        """The records that have an image, in the order of `images`."""
+        return [r for r in self.records if r.error is None]
+
+
+@dataclass
+class Maps:
+    """What a program gives for N images.
+
+    Attributes:
+        logits: float32 [N, K], as the model gives them.
+        target: int64 [N], the class that was explained (the predicted one where -1 was asked).
+        maps: name → float32 [N, …], raw and unscaled (see `MapSpec.kind`).
+        features: float32 [N, C] or None (see `Spec.features`).
+    """
+
+    logits: npt.NDArray[np.float32]
+    target: npt.NDArray[np.int64]
+    maps: dict[str, npt.NDArray[np.float32]]
+    features: npt.NDArray[np.float32] | None = None

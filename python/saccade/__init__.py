@@ -1,0 +1,1 @@
+"""Saccade shows what a convolutional network looks at, over all your photos."""
