@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 from torch._decomp import get_decompositions
 
@@ -31,7 +31,7 @@ def adaptive_avg_pool2d(x: Tensor, output_size: Sequence[int]) -> Tensor:
 
 
 def _both_axes(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """rows @ x @ columns.T for each plane of x [N, C, H, W]; rows [h, H] and columns [w, W] in float64, then cast."""
+    """`rows @ x @ columns.T` for each plane of x [N, C, H, W]; rows [h, H] and columns [w, W] in float64, then cast."""
     batch, channels = x.shape[:2]
     (h, height), (w, width) = rows.shape, columns.shape
     wide = torch.mm(x.reshape(-1, width), columns.T.to(x.dtype)).reshape(batch, channels, height, w)

@@ -144,7 +144,7 @@ class Network:
         """
         env: dict[fx.Node, Any] = {n: state[n.name] for n in self.graph.nodes if n.name in state}
         env[self.input] = x
-        after = self._descendants(at)
+        after = self.descendants(at)
         evaluate((n for n in self.graph.nodes if n not in after), env)
 
         def tail(activation: Tensor) -> Tensor:
@@ -152,7 +152,8 @@ class Network:
 
         return env[at], tail
 
-    def _descendants(self, at: fx.Node) -> set[fx.Node]:
+    def descendants(self, at: fx.Node) -> set[fx.Node]:
+        """Every node whose value depends on that of `at`."""
         found: set[fx.Node] = set()
         todo = list(at.users)
         while todo:
@@ -163,7 +164,13 @@ class Network:
 
     def reaches_output(self, at: fx.Node) -> bool:
         """Whether the logits depend on the value of `at`."""
-        return at is self.output or self.output in self._descendants(at)
+        return at is self.output or self.output in self.descendants(at)
+
+    @property
+    def gives_logits(self) -> bool:
+        """Whether softmax(output) is a confidence: several outputs, and no sigmoid or softmax at their end."""
+        name = str(self.output.target)
+        return self.num_outputs > 1 and not any(end in name for end in ("sigmoid", "softmax", "tanh"))
 
     def weights_hash(self) -> str:
         """`sha256:…` over the names, dtypes, shapes and bytes of the state, sorted by name."""

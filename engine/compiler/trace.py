@@ -45,12 +45,14 @@ class Traced:
         outputs: `logits`, the maps' names, and `features` where there is a CAM.
         maps: what the contract says of each map.
         features: C of `features`, or None.
+        image_shape: (H, W, C) of the uint8 input.
     """
 
     module: fx.GraphModule
     outputs: tuple[str, ...]
     maps: tuple[MapSpec, ...]
     features: int | None
+    image_shape: tuple[int, int, int]
 
 
 def trace(network: Network, preprocessing: Preprocessing, requests: Sequence[Request]) -> Traced:
@@ -99,7 +101,9 @@ def trace(network: Network, preprocessing: Preprocessing, requests: Sequence[Req
         MapSpec(r.name, r.method_name, r.layer, r.method.kind, shape)
         for r, shape in zip(requests, shapes[1:], strict=False)
     )
-    return Traced(module, tuple(outputs), maps, shapes[-1][0] if first_cam is not None else None)
+    return Traced(
+        module, tuple(outputs), maps, shapes[-1][0] if first_cam is not None else None, (height, width, channels)
+    )
 
 
 def normalise(images: Tensor, preprocessing: Preprocessing, dtype: torch.dtype) -> Tensor:
@@ -136,8 +140,8 @@ def _check(network: Network, request: Request) -> None:
             )
     if request.method.needs_gradient and not network.reaches_output(request.node):
         raise UsageError(
-            f"compile: the logits of {network.name} do not depend on {request.layer!r}, so {request.method_name} has no "
-            "gradient there; choose another layer (see: saccade layers MODEL)"
+            f"compile: the logits of {network.name} do not depend on {request.layer!r}, so {request.method_name} has "
+            "no gradient there; choose another layer (see: saccade layers MODEL)"
         )
 
 

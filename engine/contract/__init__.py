@@ -5,7 +5,7 @@ Imports NumPy and the standard library, nothing heavier.
 
 from .atomic import replacing
 from .errors import PhotoError, SaccadeError, UsageError
-from .types import ATTRIBUTES, SCHEMA, Batch, MapSpec, Maps, Preprocessing, Record, Spec
+from .types import ATTRIBUTES, SCHEMA, Batch, Maps, MapSpec, Preprocessing, Record, Spec
 
 __all__ = [
     "ATTRIBUTES",

@@ -88,6 +88,7 @@ class Spec:
         versions: the packages that made the file.
         proof: what compiling measured (see docs/program-file.md).
         calibration: map name → [low, high], fixed ranges that make maps comparable across images; or None.
+        hash: over the file's other bytes and this contract: it shows damage, not origin.
         schema: the contract's version.
     """
 
@@ -103,6 +104,7 @@ class Spec:
     versions: Mapping[str, str] = field(default_factory=dict)
     proof: Mapping[str, Any] = field(default_factory=dict)
     calibration: Mapping[str, tuple[float, float]] | None = None
+    hash: str = ""
     schema: int = SCHEMA
 
     def to_json(self) -> str:
@@ -160,6 +162,7 @@ def _check(spec: Spec) -> None:
 
     p = spec.preprocessing
     need(isinstance(spec.model, str) and len(spec.model) <= 1000, "model must be a name")
+    need(isinstance(spec.hash, str) and len(spec.hash) <= 200, "hash must be text")
     need(isinstance(spec.weights_hash, str) and len(spec.weights_hash) <= 200, "weights_hash must be text")
     need(size(p.height, 16384) and size(p.width, 16384), "input size must be 1 to 16384")
     need(p.channels in (1, 3), "channels must be 1 or 3")

@@ -1,0 +1,8 @@
+"""Model + method -> program: import, cut, methods, adjoints, trace, emit, proof."""
+
+from .compiling import SUFFIX, write_program
+from .methods import METHODS
+from .models import Model, Options, load_model, wrap_module
+from .network import Layer, Network
+
+__all__ = ["METHODS", "SUFFIX", "Layer", "Model", "Network", "Options", "load_model", "wrap_module", "write_program"]

@@ -1,0 +1,136 @@
+"""The compiled graph as a file of a runtime's own kind."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.export import Dim
+
+from ..contract import SaccadeError, UsageError
+from .network import evaluate
+from .trace import Traced
+
+aten = torch.ops.aten
+
+_PROTOBUF_LIMIT = 2**31 - 2**20
+_FOLD_LIMIT = 2**16
+"""Constants derived from weights are computed at compile time up to this many elements; above it (flipped kernels) the
+runtime folds them when it loads, and the file does not carry them twice."""
+
+_EXPORT_BATCH = 4  # any size above 1: 0 and 1 are special to the exporter
+
+
+def emit(traced: Traced, to: str, path: Path) -> None:
+    """Write the graph, without a contract yet, to `path` as `to` ("onnx" or "torchscript")."""
+    folded = _fold_constants(traced.module)
+    (emit_onnx if to == "onnx" else emit_torchscript)(folded, traced, path)
+
+
+def emit_onnx(module: fx.GraphModule, traced: Traced, path: Path) -> None:
+    """Through torch.export and torch's own ONNX exporter.
+
+    Raises:
+        UsageError: the weights exceed the 2 GiB that one protobuf file holds.
+        SaccadeError: an operator has no ONNX counterpart.
+    """
+    import onnx
+
+    size = sum(b.numel() * b.element_size() for b in module.buffers())
+    if size > _PROTOBUF_LIMIT:
+        raise UsageError(
+            f"compile: the weights take {size / 2**30:.1f} GiB, one ONNX file holds 2 GiB; use --to torchscript"
+        )
+    batch = Dim("N", min=1)
+    example = (
+        torch.zeros(_EXPORT_BATCH, *traced.image_shape, dtype=torch.uint8),
+        torch.zeros(_EXPORT_BATCH, dtype=torch.int64),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exported = torch.export.export(module.eval(), example, dynamic_shapes=({0: batch}, {0: batch}))
+        try:
+            program = torch.onnx.export(
+                exported,
+                dynamo=True,
+                input_names=["images", "target"],
+                output_names=list(traced.outputs),
+                verbose=False,
+                optimize=True,
+            )
+        except Exception as error:
+            reason = str(error.__cause__ or error).strip().splitlines()[0]
+            raise SaccadeError(
+                f"compile: torch's ONNX exporter refused this graph ({reason}); use --to torchscript"
+            ) from error
+    assert program is not None
+    model = program.model_proto
+    del model.metadata_props[:]
+    # The exporter notes for every node where in which file it came from: paths of the machine that compiled.
+    for part in (model.graph, *model.functions):
+        part.ClearField("doc_string")
+        for item in (*part.node, *part.value_info):
+            item.ClearField("doc_string")
+            del item.metadata_props[:]
+    for value in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+        value.ClearField("doc_string")
+        del value.metadata_props[:]
+    del model.graph.metadata_props[:]
+    onnx.save(model, str(path))
+
+
+def emit_torchscript(module: fx.GraphModule, traced: Traced, path: Path) -> None:
+    """Through torch.jit.script of the same graph.
+
+    TorchScript is deprecated and still runs everywhere. What follows it is AOTInductor (`.pt2`), a further function
+    beside this one; the graph that it would take is the same.
+    """
+    module = copy.deepcopy(module).eval()
+    for node in module.graph.nodes:
+        if not isinstance(node.target, torch._ops.OpOverload):
+            continue
+        # Scripting resolves overloads by itself, from the arguments, and knows a few operators by another name.
+        if node.target is aten.sym_size.int:
+            node.target = aten.size
+        elif node.target is aten._to_copy.default:
+            node.target, node.args, node.kwargs = aten.to, (node.args[0], node.kwargs["dtype"]), {}
+        elif node.target is aten.lift_fresh_copy.default:
+            node.target = aten.clone
+        else:
+            node.target = node.target.overloadpacket
+        node.kwargs = {k: v for k, v in node.kwargs.items() if k not in ("device", "pin_memory", "layout")}
+    module.recompile()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scripted = torch.jit.script(module)
+        torch.jit.save(scripted, str(path))
+
+
+def _fold_constants(module: fx.GraphModule) -> fx.GraphModule:
+    """Compute what depends on no input, so that no factory function with a device in it stays in the file."""
+    module = copy.deepcopy(module)
+    graph = module.graph
+    constant: dict[fx.Node, Any] = {}
+    for node in graph.nodes:
+        if node.op == "get_attr":
+            constant[node] = module.get_buffer(str(node.target))
+        elif node.op == "call_function" and all(n in constant for n in node.all_input_nodes):
+            value = evaluate([node], dict(constant))[node]
+            if not isinstance(value, Tensor) or value.numel() <= _FOLD_LIMIT:
+                constant[node] = value
+    for i, (node, value) in enumerate(constant.items()):
+        if node.op == "call_function" and isinstance(value, Tensor) and any(u not in constant for u in node.users):
+            name = f"constant_{i}"
+            module.register_buffer(name, value.clone())
+            with graph.inserting_before(node):
+                node.replace_all_uses_with(graph.get_attr(name))
+    graph.eliminate_dead_code()
+    used = {str(n.target) for n in graph.nodes if n.op == "get_attr"}
+    for name in [n for n, _ in module.named_buffers() if n not in used]:
+        delattr(module, name)
+    module.recompile()
+    return module

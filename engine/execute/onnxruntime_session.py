@@ -1,0 +1,54 @@
+"""ONNX programs in ONNX Runtime; imports no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from ..contract import SaccadeError, Spec, UsageError
+from .devices import cuda_devices
+from .runner import Session
+
+
+def open_session(path: Path, spec: Spec, device: str, threads: int | None) -> tuple[Session, str]:
+    """Open the program; returns the session and the device that it runs on."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # errors alone; they also come as exceptions
+    if threads:
+        options.intra_op_num_threads = threads
+    # Idle threads that spin take the cores that decoding and drawing need.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    providers = ["CPUExecutionProvider"]
+    has_cuda = "CUDAExecutionProvider" in ort.get_available_providers()
+    if device == "cuda" and not has_cuda:
+        raise UsageError(
+            "load: this onnxruntime has no CUDA provider; use --device cpu, or install onnxruntime-gpu in its place"
+        )
+    if device == "cuda" or (device == "auto" and has_cuda and cuda_devices()):
+        ort.preload_dlls()  # finds the CUDA libraries of NVIDIA's own Python packages, which torch brings
+        providers.insert(0, "CUDAExecutionProvider")
+    try:
+        session = ort.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise SaccadeError(f"load: ONNX Runtime refuses {path}: {reason}; compile it again") from None
+    used = "cuda" if session.get_providers()[0] == "CUDAExecutionProvider" else "cpu"
+    if device == "cuda" and used == "cpu":
+        raise SaccadeError(
+            "load: ONNX Runtime could not start its CUDA provider (see: saccade doctor); use --device cpu"
+        )
+    names = ["logits", *(m.name for m in spec.maps), *(["features"] if spec.features else [])]
+    present = {o.name for o in session.get_outputs()}
+    if missing := [n for n in names if n not in present] or {i.name for i in session.get_inputs()} ^ {
+        "images",
+        "target",
+    }:
+        raise SaccadeError(f"load: {path} lacks {sorted(missing)} that its contract names; compile it again")
+
+    def run(images: npt.NDArray[np.uint8], target: npt.NDArray[np.int64]) -> list[npt.NDArray[np.float32]]:
+        return session.run(names, {"images": images, "target": target})  # pyright: ignore[reportReturnType]
+
+    return run, used

@@ -1,0 +1,107 @@
+"""The one call: `load(path)` gives a Runner, `runner.run(images, target)` the maps."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..contract import Maps, Spec, UsageError
+from ..contract.program_file import read_contract
+from .devices import cuda_devices
+
+RUNTIMES = {"onnx": "onnxruntime", "torchscript": "torchscript"}
+"""The kind of a program file → the name of the runtime that runs it."""
+
+
+class Session(Protocol):
+    """What a runtime has to offer."""
+
+    def __call__(
+        self, images: npt.NDArray[np.uint8], target: npt.NDArray[np.int64]
+    ) -> Sequence[npt.NDArray[np.float32]]:
+        """The program's outputs, in its order."""
+        ...
+
+
+class Runner:
+    """A loaded program.
+
+    Attributes:
+        spec: its contract.
+        runtime: `onnxruntime` or `torchscript`.
+        device: `cpu` or `cuda`.
+    """
+
+    def __init__(self, spec: Spec, runtime: str, device: str, session: Session) -> None:
+        self.spec = spec
+        self.runtime = runtime
+        self.device = device
+        self._session = session
+
+    def run(self, images: npt.NDArray[np.uint8], target: int | Sequence[int] | npt.NDArray | None = None) -> Maps:
+        """Explain a batch.
+
+        Args:
+            images: uint8 [N, H, W, C] of the contract's size.
+            target: the class to explain, one for all or one for each image; -1 or None for the predicted one.
+
+        Raises:
+            UsageError: wrong dtype or shape, or a target that the network does not have.
+        """
+        p, k = self.spec.preprocessing, self.spec.num_outputs
+        expected = f"uint8 [N, {p.height}, {p.width}, {p.channels}]"
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (p.height, p.width, p.channels):
+            raise UsageError(f"run: expected images {expected}, got {images.dtype} {list(images.shape)}")
+        if len(images) == 0:
+            raise UsageError(f"run: expected at least one image {expected}, got none")
+        asked = np.asarray(-1 if target is None else target)
+        if asked.dtype.kind not in "iu" or asked.ndim > 1 or (asked.ndim == 1 and len(asked) != len(images)):
+            raise UsageError(f"run: expected target as one class index or {len(images)} of them, got {target!r:.80}")
+        asked = np.array(np.broadcast_to(asked, len(images)), dtype=np.int64)
+        if asked.min() < -1 or asked.max() >= k:
+            raise UsageError(
+                f"run: target {int(asked.min() if asked.min() < -1 else asked.max())} is out of range; "
+                f"{self.spec.model} has classes 0 to {k - 1} (-1: the predicted one)"
+            )
+        logits, *rest = self._session(np.ascontiguousarray(images), asked)
+        maps = dict(zip((m.name for m in self.spec.maps), rest, strict=False))
+        explained = np.where(asked < 0, logits.argmax(axis=1), asked)
+        return Maps(logits, explained, maps, rest[-1] if self.spec.features else None)
+
+
+def load(
+    path: str | os.PathLike[str], device: str = "auto", runtime: str = "auto", threads: int | None = None
+) -> Runner:
+    """Check and load a program file.
+
+    Args:
+        path: a `.onnx` or `.ts` file made by `saccade compile`.
+        device: "cpu", "cuda", or "auto": CUDA where there is a device and the runtime was built for it.
+        runtime: "onnxruntime", "torchscript", or "auto": the one that the file is for.
+        threads: CPU threads of the runtime; None leaves its own default, all cores.
+
+    Raises:
+        UsageError: no such file, or a runtime or device that is not to be had.
+        SaccadeError: the file is no program or is damaged.
+    """
+    kind, spec = read_contract(path)
+    own = RUNTIMES[kind]
+    if runtime not in ("auto", own):
+        known = ", ".join(RUNTIMES.values())
+        what = f"{path} is for {own}" if runtime in RUNTIMES.values() else f"expected one of {known}"
+        raise UsageError(f"load: runtime {runtime!r}: {what}; compile it again with --to for another runtime")
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"load: device {device!r}: expected auto, cpu or cuda")
+    if device == "cuda" and not cuda_devices():
+        raise UsageError("load: device 'cuda': the driver shows no CUDA device here; use --device cpu (saccade doctor)")
+    if kind == "onnx":
+        from .onnxruntime_session import open_session
+    else:
+        from .torchscript_session import open_session
+    session, used = open_session(Path(path), spec, device, threads)
+    return Runner(spec, own, used, session)

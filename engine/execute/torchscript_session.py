@@ -1,0 +1,42 @@
+"""TorchScript programs in torch. TorchScript is deprecated; see `compiler/emit.py` for what follows it."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..contract import SaccadeError, Spec
+from .devices import cuda_devices
+from .runner import Session
+
+
+def open_session(path: Path, spec: Spec, device: str, threads: int | None) -> tuple[Session, str]:
+    """Open the program; returns the session and the device that it runs on."""
+    used = "cuda" if device == "cuda" or (device == "auto" and cuda_devices() and torch.cuda.is_available()) else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SaccadeError("load: this torch has no CUDA; use --device cpu, or install a CUDA build of torch")
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            module = torch.jit.freeze(torch.jit.load(str(path), map_location=used).eval())
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise SaccadeError(f"load: torch refuses {path}: {reason}; compile it again") from None
+    expected = 1 + len(spec.maps) + bool(spec.features)
+
+    def run(images: npt.NDArray[np.uint8], target: npt.NDArray[np.int64]) -> list[npt.NDArray[np.float32]]:
+        with torch.inference_mode():
+            outputs = module(torch.from_numpy(images).to(used), torch.from_numpy(target).to(used))
+        if len(outputs) != expected:
+            raise SaccadeError(
+                f"run: {path} gives {len(outputs)} outputs, its contract names {expected}; compile it again"
+            )
+        return [o.cpu().numpy() for o in outputs]
+
+    return run, used
