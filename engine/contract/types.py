@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import math
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from .errors import SaccadeError
+from .errors import SaccadeError, UsageError
 
 SCHEMA = 1
 """The version of the contract that this release writes and the newest that it reads."""
@@ -137,6 +138,36 @@ class Spec:
     def class_name(self, index: int) -> str:
         """The name of class `index`, or `class 17` where the program carries no names."""
         return self.classes[index] if self.classes else f"class {index}"
+
+    def label_name(self, label: str | None) -> str | None:
+        """A label as the classes spell it: one that is a class's index becomes its name."""
+        if label is not None and self.classes and label.isdecimal() and int(label) < len(self.classes):
+            return label if label in self.classes else self.classes[int(label)]
+        return label
+
+    def class_index(self, text: str) -> int:
+        """The class that a person means: an index, a name, or `predicted` (-1).
+
+        Raises:
+            UsageError: there is none; the message has the nearest names.
+        """
+        if text == "predicted":
+            return -1
+        if self.classes and text in self.classes:
+            return self.classes.index(text)
+        if text.isdecimal() and int(text) < self.num_outputs:
+            return int(text)
+        near = difflib.get_close_matches(text, self.classes or (), n=3, cutoff=0.5)
+        known = f"near it: {', '.join(near)}" if near else f"expected predicted, 0 to {self.num_outputs - 1}"
+        known += " or a class name" if self.classes and not near else ""
+        raise UsageError(f"target {text!r} is no class of {self.model}; {known}")
+
+    def confidence(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
+        """The softmax of the predicted class, float32 [N], of logits [N, K]; None where that means nothing."""
+        if not self.softmax or self.num_outputs < 2:
+            return None
+        shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+        return (1 / np.exp(shifted).sum(axis=1)).astype(np.float32)
 
 
 def _spec(raw: dict[str, Any]) -> Spec:

@@ -4,18 +4,31 @@
 """
 
 from .colormaps import ColormapName, colormap, colormap_names
+from .gallery import Caption, Gallery, Look
 from .native import Box, Filter, Sampling, Scope, index_maps, overlay, resize, tile, value_ranges
+from .pictures import channel_mosaic, display_ranges, overlay_on_photo, overlay_pictures
+from .sheet import Cell, Section, contact_sheet
 
 __all__ = [
     "Box",
+    "Caption",
+    "Cell",
     "ColormapName",
     "Filter",
+    "Gallery",
+    "Look",
     "Sampling",
     "Scope",
+    "Section",
+    "channel_mosaic",
     "colormap",
     "colormap_names",
+    "contact_sheet",
+    "display_ranges",
     "index_maps",
     "overlay",
+    "overlay_on_photo",
+    "overlay_pictures",
     "resize",
     "tile",
     "value_ranges",

@@ -1,0 +1,373 @@
+"""The one file that joins the rooms: compile and prove, decode → execute → write, evidence → sheets.
+
+Nothing here imports torch unless a model is compiled or a TorchScript program is run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from . import decode, execute, render, sinks
+from .contract import Batch, Maps, PhotoError, Record, SaccadeError, Spec, UsageError, replacing
+from .contract.program_file import Format
+from .render import Caption, Gallery, Look
+
+if TYPE_CHECKING:
+    from .compiler import Model
+
+U8 = npt.NDArray[np.uint8]
+SHEET_LIMIT = 48
+"""Photos on the sheet that a run makes by itself."""
+
+
+# ---- compile ------------------------------------------------------------------------------------------------------
+
+
+def compile_program(
+    model: Model, methods: Sequence[str], path: str | os.PathLike[str], to: Format = "onnx", layer: str | None = None
+) -> Spec:
+    """Compile explanations of a model into a program file, prove it, and only then give it its name.
+
+    See `compiler.write_program` for the arguments and errors.
+    """
+    from .compiler import write_program
+
+    def open_file(candidate: Path) -> Callable[[npt.NDArray, npt.NDArray], Maps]:
+        return execute.load(candidate, device="cpu").run
+
+    with replacing(path) as temporary:
+        return write_program(model, methods, temporary, open_file, to, layer)
+
+
+def calibrate(
+    runner: execute.Runner, photos: Sequence[decode.Photo], limit: int = 512
+) -> dict[str, tuple[float, float]]:
+    """Fixed ranges that make a program's maps comparable across images, from a sample of photos.
+
+    Args:
+        runner: a loaded program.
+        photos: the photos to sample, evenly, at most `limit`.
+
+    Returns:
+        Map name → (low, high): for CAMs and gradients 0 and the 0.99 quantile of the value that each photo alone
+        would be scaled to; for activations the 0.005 and 0.995 quantiles of all values.
+
+    Raises:
+        SaccadeError: no photo could be read, or a map is blank on all of them.
+    """
+    chosen = [photos[i] for i in _evenly(len(photos), limit)]
+    highs: dict[str, list[npt.NDArray]] = {m.name: [] for m in runner.spec.maps}
+    with decode.Decoder(chosen, runner.spec.preprocessing, 16) as batches:
+        for batch in batches:
+            if len(batch.images) == 0:
+                continue
+            maps = runner.run(batch.images)
+            for m in runner.spec.maps:
+                values = maps.maps[m.name]
+                if m.kind == "activations":
+                    highs[m.name].append(np.quantile(values.reshape(len(values), -1), [0.005, 0.995], axis=1).T)
+                else:
+                    highs[m.name].append(render.display_ranges(values, kind=m.kind))
+    found: dict[str, tuple[float, float]] = {}
+    for name, parts in highs.items():
+        if not parts:
+            raise SaccadeError("calibrate: none of the photos could be read; give a folder of photos")
+        ranges = np.concatenate(parts)
+        low, high = float(ranges[:, 0].min()), float(np.quantile(ranges[:, 1], 0.99))
+        if not low < high:
+            raise SaccadeError(f"calibrate: {name} is blank on all {len(ranges)} photos; give photos of the classes")
+        found[name] = (low, high)
+    return found
+
+
+# ---- run ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run a program over photos.
+
+    Attributes:
+        target: the class index to explain, -1 for the predicted one.
+        batch_size: photos for one call of the program.
+        decode: "fast" (JPEG at reduced scale) or "exact" (the model library's own pixels).
+        look: colormap, scaling and opacity of pictures.
+        overlays: whether to write one picture for each photo and map.
+        keep: "small" or "full", see `sinks.EvidenceWriter`.
+        sheet_limit: photos on the sheet, spread evenly over the run; 0 for no sheet.
+        threads: decoding threads; None for one per core.
+    """
+
+    target: int = -1
+    batch_size: int = 16
+    decode: Literal["fast", "exact"] = "fast"
+    look: Look = field(default_factory=Look)
+    overlays: bool = False
+    keep: Literal["small", "full"] = "small"
+    sheet_limit: int = SHEET_LIMIT
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run did: photos seen, photos that failed (their rows carry the error), seconds, the sheet if any."""
+
+    photos: int
+    failed: int
+    seconds: float
+    sheet: Path | None
+
+
+def run(
+    runner: execute.Runner,
+    photos: Sequence[decode.Photo],
+    out: str | os.PathLike[str],
+    options: RunOptions | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, failed: None,
+) -> RunResult:
+    """Run a program over photos: evidence, a contact sheet and, if wanted, an overlay for each photo.
+
+    The next batches decode while this one runs, and the one before is being written; each queue is bounded, so that
+    memory does not grow with the number of photos.
+
+    Args:
+        runner: a loaded program.
+        photos: the manifest, of `decode.list_photos`.
+        out: a folder without a run in it.
+        on_progress: called with (photos done, photos failed) after each batch.
+
+    Raises:
+        UsageError: the folder holds a run, or an option does not fit the program.
+        SaccadeError: something could not be written. Shards that were finished stay readable.
+    """
+    options = options or RunOptions()
+    out, spec = Path(out), runner.spec
+    if options.batch_size < 1:
+        raise UsageError(f"run: batch size must be 1 or more; got {options.batch_size}")
+    if not -1 <= options.target < spec.num_outputs:
+        raise UsageError(f"run: target {options.target} is out of range; {spec.model} has 0 to {spec.num_outputs - 1}")
+    gallery = Gallery(spec, options.look, _evenly(len(photos), options.sheet_limit))
+    writer = sinks.EvidenceWriter(out, spec, options.keep)
+    state = _RunFile(out, runner, options, len(photos))
+    state.write("running")
+    started = time.perf_counter()
+    try:
+        with contextlib.ExitStack() as stack:
+            batches = stack.enter_context(
+                decode.Decoder(photos, spec.preprocessing, options.batch_size, options.decode, options.threads)
+            )
+            stack.enter_context(writer)
+            sink = stack.enter_context(_Sink(writer, gallery, out, options))
+            for batch in batches:
+                with state.timed("execute"):
+                    maps = runner.run(batch.images, options.target) if len(batch.images) else None
+                with state.timed("wait_for_write"):
+                    sink.put(batch, maps)
+                state.count(batch)
+                on_progress(state.done, state.failed)
+        state.seconds["write"] = sink.seconds
+        sheet = None
+        if options.sheet_limit and gallery.cells:
+            sheet = out / "sheet.jpg"
+            sinks.write_picture(sheet, gallery.draw(state.title(), state.describe()))
+    except BaseException as error:
+        with contextlib.suppress(SaccadeError):
+            state.write("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+        raise
+    state.write("finished")
+    return RunResult(state.done, state.failed, time.perf_counter() - started, sheet)
+
+
+class _RunFile:
+    """run.json, and the counts and times that go into it."""
+
+    def __init__(self, out: Path, runner: execute.Runner, options: RunOptions, photos: int) -> None:
+        self._out, self._runner, self._options, self._photos = out, runner, options, photos
+        self._started = time.time()
+        self.done = self.failed = 0
+        self.seconds: dict[str, float] = {}
+
+    def count(self, batch: Batch) -> None:
+        self.done += len(batch.records)
+        self.failed += sum(r.error is not None for r in batch.records)
+
+    @contextlib.contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+    def write(self, status: str) -> None:
+        sinks.write_run(
+            self._out,
+            {
+                "status": status,
+                "contract": json.loads(self._runner.spec.to_json()),
+                "options": dataclasses.asdict(self._options),
+                "runtime": self._runner.runtime,
+                "device": self._runner.device,
+                "photos": {"listed": self._photos, "done": self.done, "failed": self.failed},
+                "seconds": {"total": time.time() - self._started, **self.seconds},
+            },
+        )
+
+    def title(self) -> str:
+        return f"{self._runner.spec.model}: where it looks"
+
+    def describe(self) -> str:
+        failed = f", {self.failed} could not be read" if self.failed else ""
+        shown = min(self._options.sheet_limit, self._photos)
+        some = f" {shown} of them are shown, spread evenly." if shown < self._photos else ""
+        return f"{self.done:,} photos{failed}.{some}"
+
+
+class _Sink:
+    """Writes batches on a thread of its own while the next one runs; at most two wait."""
+
+    def __init__(self, writer: sinks.EvidenceWriter, gallery: Gallery, out: Path, options: RunOptions) -> None:
+        self._writer, self._gallery, self._out, self._options = writer, gallery, out, options
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="saccade-write")
+        self._pool = ThreadPoolExecutor(options.threads or os.cpu_count() or 1, thread_name_prefix="saccade-overlay")
+        self._places = threading.BoundedSemaphore(2)
+        self._waiting: list[Future[None]] = []
+        self.seconds = 0.0
+
+    def __enter__(self) -> _Sink:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            while self._waiting and kind is None:
+                self._waiting.pop(0).result()
+        finally:
+            # What was handed over is still written: after Ctrl-C it is part of what was finished.
+            self._thread.shutdown(wait=True)
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def put(self, batch: Batch, maps: Maps | None) -> None:
+        """Hand over a batch; waits while two are being written. Raises what writing raised."""
+        while self._waiting and self._waiting[0].done():
+            self._waiting.pop(0).result()
+        self._places.acquire()
+        self._waiting.append(self._thread.submit(self._write, batch, maps))
+
+    def _write(self, batch: Batch, maps: Maps | None) -> None:
+        start = time.perf_counter()
+        try:
+            self._writer.write(batch, maps)
+            if maps is not None:
+                self._gallery.add(self._captions(batch, maps), batch.images, maps.maps)
+                if self._options.overlays:
+                    self._overlays(batch, maps)
+        finally:
+            self._places.release()
+            self.seconds += time.perf_counter() - start
+
+    def _captions(self, batch: Batch, maps: Maps) -> list[Caption]:
+        spec = self._gallery.spec
+        sure = spec.confidence(maps.logits)
+        return [
+            Caption(r.index, r.name, r.label, spec.class_name(int(k)), None if sure is None else float(sure[i]))
+            for i, (r, k) in enumerate(zip(batch.good, maps.logits.argmax(axis=1), strict=True))
+        ]
+
+    def _overlays(self, batch: Batch, maps: Maps) -> None:
+        jobs = []
+        for m in self._gallery.spec.maps:
+            values = maps.maps[m.name]
+            ranges = None if m.kind == "activations" else self._gallery.ranges(m, values)
+            for i, record in enumerate(batch.good):
+                limits = None if ranges is None else (float(ranges[i, 0]), float(ranges[i, 1]))
+                jobs.append(self._pool.submit(self._overlay, record, values[i], m.name, limits))
+        for job in jobs:
+            job.result()
+
+    def _overlay(self, record: Record, values: npt.NDArray, name: str, limits: tuple[float, float] | None) -> None:
+        look = self._options.look
+        if limits is None:  # a layer's channels have no one place on the photo: one grey picture for each
+            picture = render.channel_mosaic(values, limit=None)
+        else:
+            try:
+                photo = decode.read_upright(record.path)
+            except PhotoError:
+                return  # it went away since it was decoded; its evidence is in the row
+            assert record.view is not None
+            picture = render.overlay_on_photo(
+                values, photo, record.view, limits, look.colormap, look.opacity, threads=1
+            )
+        sinks.write_picture(sinks.overlay_path(self._out, record.name, name), picture)
+
+
+# ---- sheet --------------------------------------------------------------------------------------------------------
+
+
+def sheet(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    where: str | None = None,
+    order_by: str | None = None,
+    limit: int = SHEET_LIMIT,
+    look: Look | None = None,
+    title: str | None = None,
+) -> int:
+    """Draw a contact sheet from a run's evidence, without running the network again.
+
+    Args:
+        folder: the run's folder.
+        out: the picture to write, .jpg or .png.
+        where, order_by: SQL expressions over the evidence's columns.
+        limit: at most so many photos.
+
+    Returns:
+        How many photos are on it.
+
+    Raises:
+        UsageError: no run, a wrong expression, or no photo that matches.
+    """
+    info = sinks.read_run(folder)
+    spec = Spec.from_json(json.dumps(info["contract"]))
+    seen = f"({where}) AND error IS NULL" if where else "error IS NULL"
+    table = sinks.read_evidence(folder, seen, order_by, limit)
+    if table.num_rows == 0:
+        raise UsageError(f"sheet: no photo of {folder} matches {where or 'anything'}; loosen --where")
+    gallery = Gallery(spec, look or Look(), range(table.num_rows))
+    _add_evidence(gallery, table, "exact" if info.get("options", {}).get("decode") == "exact" else "fast")
+    parts = [f"where {where}" if where else "", f"ordered by {order_by}" if order_by else ""]
+    text = ", ".join(p for p in parts if p)
+    drawn = gallery.draw(title or f"{spec.model}: where it looks", f"{table.num_rows} photos {text}".strip())
+    sinks.write_picture(out, drawn)
+    return table.num_rows
+
+
+def _add_evidence(gallery: Gallery, table: Any, mode: Literal["fast", "exact"]) -> None:
+    spec, p = gallery.spec, gallery.spec.preprocessing
+    captions, images = [], []
+    names = ("path", "name", "label", "prediction", "confidence")
+    for i, row in enumerate(table.select(names).to_pylist()):
+        try:
+            image = decode.read_view(row["path"], p, mode)[0]
+        except PhotoError:  # moved or removed since the run: its evidence is still worth a card
+            image = np.full((p.height, p.width, p.channels), 200, np.uint8)
+            row["name"] += " (the photo is gone)"
+        images.append(image)
+        captions.append(Caption(i, row["name"], row["label"], row["prediction"], row["confidence"]))
+    kept = [m.name for m in spec.maps if m.name in table.schema.names]
+    gallery.add(captions, np.stack(images), {name: sinks.restore_map(table, name) for name in kept})
+
+
+def _evenly(count: int, limit: int) -> list[int]:
+    """`limit` of `count` indices, spread evenly."""
+    return [int(i) for i in np.unique(np.linspace(0, count - 1, min(count, limit)).round())] if limit and count else []
