@@ -1,4 +1,4 @@
-"""The build: CMake makes the extension module, setuptools takes the Python packages and everything in pyproject.toml."""
+"""The build: CMake makes the extension module, setuptools takes the Python packages; the rest is in pyproject.toml."""
 
 from setuptools import find_packages, setup
 

@@ -37,19 +37,28 @@ SHEET_LIMIT = 48
 
 
 def compile_program(
-    model: Model, methods: Sequence[str], path: str | os.PathLike[str], to: Format = "onnx", layer: str | None = None
+    model: Model,
+    methods: Sequence[str],
+    path: str | os.PathLike[str],
+    to: Format = "onnx",
+    layer: str | None = None,
+    calibration_photos: Sequence[decode.Photo] | None = None,
 ) -> Spec:
     """Compile explanations of a model into a program file, prove it, and only then give it its name.
 
-    See `compiler.write_program` for the arguments and errors.
+    See `compiler.write_program` for the arguments and errors; with `calibration_photos` the contract also gets the
+    fixed ranges of `calibrate`.
     """
     from .compiler import write_program
 
     def open_file(candidate: Path) -> Callable[[npt.NDArray, npt.NDArray], Maps]:
         return execute.load(candidate, device="cpu").run
 
+    def ranges(candidate: Path) -> dict[str, tuple[float, float]]:
+        return calibrate(execute.load(candidate), calibration_photos or ())
+
     with replacing(path) as temporary:
-        return write_program(model, methods, temporary, open_file, to, layer)
+        return write_program(model, methods, temporary, open_file, to, layer, ranges if calibration_photos else None)
 
 
 def calibrate(

@@ -1,5 +1,5 @@
-// From Python's buffer protocol to the library's views, without copies. DLPack tensors arrive here as NumPy views of the
-// same memory (engine/render/native.py), so this is the only door.
+// From Python's buffer protocol to the library's views, without copies. DLPack tensors arrive here as NumPy views of
+// the same memory (engine/render/native.py), so this is the only door.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -32,18 +32,32 @@ py::buffer_info request(const py::buffer& buffer, const char* what, const char* 
 }
 
 inline MapStack map_stack(const py::buffer_info& b) {
-    return {static_cast<const float*>(b.ptr), b.shape[0], b.shape[1], b.shape[2], b.shape[3], b.strides[0],
-            b.strides[1], b.strides[2], b.strides[3]};
+    return {static_cast<const float*>(b.ptr),
+            b.shape[0],
+            b.shape[1],
+            b.shape[2],
+            b.shape[3],
+            b.strides[0],
+            b.strides[1],
+            b.strides[2],
+            b.strides[3]};
 }
 
 inline Maps maps(const py::buffer_info& b) {
-    return {static_cast<const float*>(b.ptr), b.shape[0], b.shape[1], b.shape[2], b.strides[0], b.strides[1],
-            b.strides[2]};
+    return {
+        static_cast<const float*>(b.ptr), b.shape[0], b.shape[1], b.shape[2], b.strides[0], b.strides[1], b.strides[2]};
 }
 
 inline Images images(const py::buffer_info& b) {
-    return {static_cast<const uint8_t*>(b.ptr), b.shape[0], b.shape[1], b.shape[2], b.shape[3], b.strides[0],
-            b.strides[1], b.strides[2], b.strides[3]};
+    return {static_cast<const uint8_t*>(b.ptr),
+            b.shape[0],
+            b.shape[1],
+            b.shape[2],
+            b.shape[3],
+            b.strides[0],
+            b.strides[1],
+            b.strides[2],
+            b.strides[3]};
 }
 
 inline Canvas canvas(const py::buffer_info& b) {

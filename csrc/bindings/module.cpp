@@ -126,8 +126,15 @@ void bind_resize(const py::buffer& image_buffer, const py::buffer& out, const st
     const auto out_info = request<uint8_t>(out, "the result", "[H, W, C]", 3, true);
     const auto& shape = image_info.shape;
     const auto& strides = image_info.strides;
-    const Images image{static_cast<const uint8_t*>(image_info.ptr), 1, shape[0], shape[1], shape[2], 0, strides[0],
-                       strides[1], strides[2]};
+    const Images image{static_cast<const uint8_t*>(image_info.ptr),
+                       1,
+                       shape[0],
+                       shape[1],
+                       shape[2],
+                       0,
+                       strides[0],
+                       strides[1],
+                       strides[2]};
     const Filter how = filter_named(filter);
     const Canvas target = canvas(out_info);
     const Box part = box ? Box{(*box)[0], (*box)[1], (*box)[2], (*box)[3]} : Box{};

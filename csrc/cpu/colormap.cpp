@@ -40,8 +40,9 @@ Colormap jet() {
 using Named = std::pair<const char*, Colormap>;
 
 const std::array<Named, 5>& tables() {
-    static const std::array<Named, 5> all{Named{"gray", gray()}, Named{"inferno", unpack(kInferno)}, Named{"jet", jet()},
-                                          Named{"turbo", unpack(kTurbo)}, Named{"viridis", unpack(kViridis)}};
+    static const std::array<Named, 5> all{Named{"gray", gray()}, Named{"inferno", unpack(kInferno)},
+                                          Named{"jet", jet()}, Named{"turbo", unpack(kTurbo)},
+                                          Named{"viridis", unpack(kViridis)}};
     return all;
 }
 

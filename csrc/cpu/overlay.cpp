@@ -4,10 +4,10 @@
 
 #include "load.h"
 #include "parallel.h"
-#include "sample.h"
 #include "saccade/error.h"
 #include "saccade/pixel.h"
 #include "saccade/render.h"
+#include "sample.h"
 
 namespace saccade {
 namespace {

@@ -40,8 +40,9 @@ struct Kernel {
     const int32_t* weights_of(int64_t out) const { return weights.data() + out * longest; }
 };
 
-Kernel make_kernel(int64_t in_size, double from, double to, int64_t out_size, Filter filter) {
-    const double scale = (to - from) / static_cast<double>(out_size);
+/// The limits are float32 because Pillow's are: the last bit of a weight depends on it.
+Kernel make_kernel(int64_t in_size, float from, float to, int64_t out_size, Filter filter) {
+    const double scale = static_cast<double>(to - from) / static_cast<double>(out_size);
     const double stretch = std::max(scale, 1.0);  // shrinking widens the filter: that is the antialiasing
     const double support = (filter == Filter::kBicubic ? 2.0 : 1.0) * stretch;
     Kernel kernel;
@@ -50,7 +51,7 @@ Kernel make_kernel(int64_t in_size, double from, double to, int64_t out_size, Fi
     kernel.weights.assign(static_cast<size_t>(out_size * kernel.longest), 0);
     std::vector<double> exact(static_cast<size_t>(kernel.longest));
     for (int64_t out = 0; out < out_size; ++out) {
-        const double centre = from + (static_cast<double>(out) + 0.5) * scale;
+        const double centre = static_cast<double>(from) + (static_cast<double>(out) + 0.5) * scale;
         const int64_t start = std::max<int64_t>(0, static_cast<int64_t>(centre - support + 0.5));
         const int64_t end = std::min(in_size, static_cast<int64_t>(centre + support + 0.5));
         double sum = 0.0;
@@ -150,8 +151,9 @@ void resize(const Images& image, const Canvas& out, Filter filter, const Box* bo
     const bool same_height = out.h == image.h && box.top == 0.0 && box.bottom == whole.bottom;
     const bool alpha = channels == 4 && !(same_width && same_height);
 
-    const Kernel across = make_kernel(image.w, box.left, box.right, out.w, filter);
-    const Kernel down = make_kernel(image.h, box.top, box.bottom, out.h, filter);
+    const auto single = [](double value) { return static_cast<float>(value); };
+    const Kernel across = make_kernel(image.w, single(box.left), single(box.right), out.w, filter);
+    const Kernel down = make_kernel(image.h, single(box.top), single(box.bottom), out.h, filter);
     const int64_t first_row = same_height ? 0 : down.windows.front().start;
     const int64_t last_row = same_height ? image.h : down.windows.back().start + down.windows.back().count;
 

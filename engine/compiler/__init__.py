@@ -2,7 +2,7 @@
 
 from .compiling import SUFFIX, write_program
 from .methods import METHODS
-from .models import Model, Options, load_model, wrap_module
+from .models import Model, load_model, wrap_module
 from .network import Layer, Network
 
-__all__ = ["METHODS", "SUFFIX", "Layer", "Model", "Network", "Options", "load_model", "wrap_module", "write_program"]
+__all__ = ["METHODS", "SUFFIX", "Layer", "Model", "Network", "load_model", "wrap_module", "write_program"]

@@ -7,7 +7,7 @@ import importlib.metadata
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,7 @@ def write_program(
     open_file: Callable[[Path], RunFile],
     to: Format = "onnx",
     layer: str | None = None,
+    calibrate: Callable[[Path], Mapping[str, tuple[float, float]]] | None = None,
 ) -> Spec:
     """Compile explanations of a model into one program file, and prove it.
 
@@ -45,6 +46,7 @@ def write_program(
         open_file: opens a file in its own runtime, for the proof; gives a function of (images, target).
         to: "onnx" or "torchscript".
         layer: the target layer of the methods that have one; None for the default.
+        calibrate: gives fixed ranges for the maps, for the contract, by running the file over photos.
 
     Returns:
         The contract that the file carries.
@@ -75,7 +77,8 @@ def write_program(
         shutil.copyfile(body, candidate)
         append_contract(candidate, to, spec)
         proof = prove(network, traced, preprocessing, requests, open_file(candidate))
-        spec = append_contract(body, to, dataclasses.replace(spec, proof=proof))
+        calibration = calibrate(candidate) if calibrate else None
+        spec = append_contract(body, to, dataclasses.replace(spec, proof=proof, calibration=calibration))
         shutil.copyfile(body, path)
     return spec
 

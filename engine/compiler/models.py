@@ -17,30 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..contract import Preprocessing, SaccadeError, UsageError
-from ..contract.types import Interpolation, Resize
+from ..contract import ModelOptions, Preprocessing, SaccadeError, UsageError
+from ..contract.types import Interpolation
 from .network import Network, import_module
 
 _SEED = 0  # of `--weights random`: the same network every time
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a person may say of a model's input, over what its library says; None leaves it.
-
-    Attributes:
-        input_size: (height, width).
-        resize, shorter, interpolation, mean, std: see `contract.Preprocessing`.
-        classes: the class names.
-    """
-
-    input_size: tuple[int, int] | None = None
-    resize: Resize | None = None
-    shorter: int | None = None
-    interpolation: Interpolation | None = None
-    mean: Sequence[float] | None = None
-    std: Sequence[float] | None = None
-    classes: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +33,7 @@ class Model:
     classes: tuple[str, ...] | None
 
 
-def load_model(model: str, weights: str = "pretrained", options: Options | None = None) -> Model:
+def load_model(model: str, weights: str = "pretrained", options: ModelOptions | None = None) -> Model:
     """Find and load a model.
 
     Args:
@@ -65,7 +46,7 @@ def load_model(model: str, weights: str = "pretrained", options: Options | None 
         UsageError: no such model, a state dict that does not fit, or an input that is not described.
         SaccadeError: the pretrained weights could not be fetched.
     """
-    options = options or Options()
+    options = options or ModelOptions()
     library, _, name = model.partition("/")
     if library == "torchvision" and name:
         return _torchvision(name, weights, options)
@@ -80,7 +61,7 @@ def load_model(model: str, weights: str = "pretrained", options: Options | None 
     )
 
 
-def wrap_module(module: nn.Module, name: str, options: Options) -> Model:
+def wrap_module(module: nn.Module, name: str, options: ModelOptions) -> Model:
     """An nn.Module from Python, its input described by `options` (`input_size` is needed).
 
     Raises:
@@ -105,7 +86,7 @@ def wrap_module(module: nn.Module, name: str, options: Options) -> Model:
 # ---- the libraries ------------------------------------------------------------------------------------------------
 
 
-def _torchvision(name: str, weights: str, options: Options) -> Model:
+def _torchvision(name: str, weights: str, options: ModelOptions) -> Model:
     import torchvision
 
     known = torchvision.models.list_models(module=torchvision.models)
@@ -133,7 +114,7 @@ def _torchvision(name: str, weights: str, options: Options) -> Model:
     return _finish(module, f"torchvision/{name}", base, options, _imagenet_classes())
 
 
-def _timm(name: str, weights: str, options: Options) -> Model:
+def _timm(name: str, weights: str, options: ModelOptions) -> Model:
     import timm
     import timm.data
 
@@ -156,7 +137,7 @@ def _timm(name: str, weights: str, options: Options) -> Model:
     return _finish(module, f"timm/{name}", base, options, _imagenet_classes())
 
 
-def _exported(path: Path, options: Options) -> Model:
+def _exported(path: Path, options: ModelOptions) -> Model:
     if not path.is_file():
         raise UsageError(f"model {path}: there is no such file; expected an exported program (torch.export.save)")
     try:
@@ -183,7 +164,7 @@ def _exported(path: Path, options: Options) -> Model:
     return _describe(network, base, options, None)
 
 
-def _function(model: str, weights: str, options: Options) -> Model:
+def _function(model: str, weights: str, options: ModelOptions) -> Model:
     place, _, attribute = model.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # as `python -m` does
@@ -285,13 +266,13 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], name: str) -> Non
 
 
 def _finish(
-    module: nn.Module, name: str, base: Preprocessing, options: Options, classes: Sequence[str] | None
+    module: nn.Module, name: str, base: Preprocessing, options: ModelOptions, classes: Sequence[str] | None
 ) -> Model:
     height, width = options.input_size or (base.height, base.width)
     return _describe(import_module(module, name, (base.channels, height, width)), base, options, classes)
 
 
-def _describe(network: Network, base: Preprocessing, options: Options, classes: Sequence[str] | None) -> Model:
+def _describe(network: Network, base: Preprocessing, options: ModelOptions, classes: Sequence[str] | None) -> Model:
     channels, height, width = network.input_shape
     if channels not in (1, 3):
         raise UsageError(f"compile: {network.name} takes {channels} channels; expected 1 (grey) or 3 (RGB)")

@@ -5,7 +5,7 @@ Imports NumPy and the standard library, nothing heavier.
 
 from .atomic import replacing
 from .errors import PhotoError, SaccadeError, UsageError
-from .types import ATTRIBUTES, SCHEMA, Batch, Maps, MapSpec, Preprocessing, Record, Spec
+from .types import ATTRIBUTES, SCHEMA, Batch, Maps, MapSpec, ModelOptions, Preprocessing, Record, Spec
 
 __all__ = [
     "ATTRIBUTES",
@@ -13,6 +13,7 @@ __all__ = [
     "Batch",
     "MapSpec",
     "Maps",
+    "ModelOptions",
     "PhotoError",
     "Preprocessing",
     "Record",

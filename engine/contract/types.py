@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -49,6 +49,25 @@ class Preprocessing:
     interpolation: Interpolation = "bilinear"
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What a person may say of a model's input, over what its library says; None leaves it.
+
+    Attributes:
+        input_size: (height, width).
+        resize, shorter, interpolation, mean, std: see `Preprocessing`.
+        classes: the class names.
+    """
+
+    input_size: tuple[int, int] | None = None
+    resize: Resize | None = None
+    shorter: int | None = None
+    interpolation: Interpolation | None = None
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    classes: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)

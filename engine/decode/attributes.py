@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-_LUMA = np.array((0.299, 0.587, 0.114), np.float32)  # ITU-R 601, as Pillow's mode L
+_LEVELS = np.arange(256) / 255
 
 
 def attributes(image: npt.NDArray[np.uint8]) -> dict[str, float]:
     """Measure one view of a photo; every value is finite for every input.
+
+    From histograms and whole numbers: faster than in float, and exact where the picture is flat. At 224×224 that
+    takes 0.6 ms, reading a JPEG of that size 0.8 ms (one core of a busy machine).
 
     Args:
         image: uint8 [H, W, C], C = 3 (RGB) or 1 (grey).
@@ -17,47 +21,51 @@ def attributes(image: npt.NDArray[np.uint8]) -> dict[str, float]:
     Returns:
         brightness: mean luma, 0..1.
         contrast: standard deviation of luma, 0..0.5.
-        saturation: mean of (max − min) / max over the channels, as in HSV, 0..1; 0 for grey.
+        saturation: mean of (max − min) / max over the channels, as in HSV, 0..1; 0 for grey. Every second row and
+            column is looked at.
         red, green, blue: the channels' means, 0..1; together the colour cast.
         sharpness: variance of luma's Laplacian (4 neighbours), from 0 for flat or blurred; 0 where the view is less
             than 3 pixels wide or high.
     """
-    if image.shape[2] == 3:
-        planes = np.ascontiguousarray(image.transpose(2, 0, 1))  # the rest then runs over contiguous memory
-        high = np.maximum(np.maximum(planes[0], planes[1]), planes[2])
-        low = np.minimum(np.minimum(planes[0], planes[1]), planes[2])
-        saturation = (high - low).astype(np.float32)
-        saturation /= np.maximum(high, np.uint8(1)).astype(np.float32)
-        luma = np.zeros(image.shape[:2], np.float32)
-        channels = []
-        for plane, weight in zip(planes.astype(np.float32) / np.float32(255), _LUMA, strict=True):
-            channels.append(float(plane.mean()))
-            plane *= weight
-            luma += plane
-        red, green, blue = channels
-    else:
-        luma = image[:, :, 0].astype(np.float32) / np.float32(255)
-        saturation = np.zeros(1, np.float32)
-        red = green = blue = float(luma.mean())
-    brightness = luma.mean()
+    picture = Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0])
+    grey = picture.convert("L")
+    luma = _shares(grey)[0]
+    brightness = float(luma @ _LEVELS)
+    red, green, blue = (_shares(picture) @ _LEVELS).tolist() if image.shape[2] == 3 else [brightness] * 3
     return {
-        "brightness": float(brightness),
-        "contrast": float(np.sqrt(np.square(luma - brightness).mean())),
-        "saturation": float(saturation.mean()),
+        "brightness": brightness,
+        "contrast": float(np.sqrt(luma @ (_LEVELS - brightness) ** 2)),
+        "saturation": _saturation(image[::2, ::2]),
         "red": red,
         "green": green,
         "blue": blue,
-        "sharpness": _sharpness(luma),
+        "sharpness": _sharpness(np.asarray(grey)),
     }
 
 
-def _sharpness(luma: npt.NDArray[np.float32]) -> float:
+def _shares(picture: Image.Image) -> npt.NDArray[np.float64]:
+    """Per channel, the share of pixels at each of the 256 levels: [C, 256]."""
+    counts = np.array(picture.histogram(), np.float64).reshape(-1, 256)
+    return counts / (picture.width * picture.height)
+
+
+def _saturation(image: npt.NDArray[np.uint8]) -> float:
+    if image.shape[2] == 1:
+        return 0.0
+    red, green, blue = image[:, :, 0], image[:, :, 1], image[:, :, 2]
+    high = np.maximum(np.maximum(red, green), blue)
+    chroma = high - np.minimum(np.minimum(red, green), blue)
+    return float((chroma / np.maximum(high, np.uint8(1)).astype(np.float32)).mean())
+
+
+def _sharpness(luma: npt.NDArray[np.uint8]) -> float:
     if min(luma.shape) < 3:
         return 0.0
-    inner = luma[1:-1] * np.float32(-4)
-    inner += luma[:-2]
-    inner += luma[2:]
-    laplacian = inner[:, 1:-1]
-    laplacian += luma[1:-1, :-2]
-    laplacian += luma[1:-1, 2:]
-    return float(np.square(laplacian - laplacian.mean()).mean())
+    levels = luma.astype(np.int16)
+    laplacian = levels[1:-1] * np.int16(-4)
+    laplacian += levels[:-2]
+    laplacian += levels[2:]
+    laplacian = laplacian[:, 1:-1]
+    laplacian += levels[1:-1, :-2]
+    laplacian += levels[1:-1, 2:]
+    return float(laplacian.astype(np.float32).var()) / 255**2

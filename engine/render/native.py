@@ -188,6 +188,9 @@ def resize(
 ) -> npt.NDArray[np.uint8]:
     """Resize a photo with antialiasing, to the pixels that Pillow's `Image.resize` gives.
 
+    It goes across first and then down. So did every Pillow before 13; that one goes down first where height shrinks
+    more than width, and differs there by what rounding and clipping in between make of it, mostly one level.
+
     Args:
         image: uint8 [H, W, C], C = 1 (grey), 3 (RGB) or 4 (RGBA, weighted by alpha).
         height, width: the new size in pixels.

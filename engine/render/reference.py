@@ -151,18 +151,17 @@ def _to_bytes(sums: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return np.clip((sums + (1 << 21)) >> 22, 0, 255)
 
 
-def filter_matrix(
-    source: int, start: float, end: float, out: int, filter: Filter
-) -> npt.NDArray[np.int64] | None:
+def filter_matrix(source: int, start: float, end: float, out: int, filter: Filter) -> npt.NDArray[np.int64] | None:
     """Weights [out, source] in units of 2^-22; None where the axis stays as it is."""
     if out == source and start == 0 and end == source:
         return None
-    scale = (end - start) / out
+    first_edge, last_edge = np.float32(start), np.float32(end)  # as Pillow has them
+    scale = float(last_edge - first_edge) / out
     stretch = max(scale, 1.0)
     support = (2.0 if filter == "bicubic" else 1.0) * stretch
     matrix = np.zeros((out, source), np.int64)
     for i in range(out):
-        centre = start + (i + 0.5) * scale
+        centre = float(first_edge) + (i + 0.5) * scale
         first = max(0, int(centre - support + 0.5))
         last = min(source, int(centre + support + 0.5))
         x = np.abs((np.arange(first, last) - centre + 0.5) / stretch)

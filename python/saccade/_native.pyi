@@ -1,42 +1,44 @@
 # The extension module as engine/render calls it. What the functions do is said there and in csrc/include/saccade.
-from typing_extensions import Buffer
+from typing import Any
 
-def value_ranges(
-    maps: Buffer, scope: str, low: float, high: float, zero: bool, out: Buffer, threads: int, /
-) -> None: ...
-def index_maps(maps: Buffer, ranges: Buffer, sampling: str, out: Buffer, threads: int, /) -> None: ...
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+def value_ranges(maps: Array, scope: str, low: float, high: float, zero: bool, out: Array, threads: int, /) -> None: ...
+def index_maps(maps: Array, ranges: Array, sampling: str, out: Array, threads: int, /) -> None: ...
 def overlay(
-    canvas: Buffer,
-    maps: Buffer,
-    ranges: Buffer,
-    photos: Buffer | None,
+    canvas: Array,
+    maps: Array,
+    ranges: Array,
+    photos: Array | None,
     height: int,
     width: int,
-    places: Buffer,
-    boxes: Buffer | None,
-    colours: Buffer,
+    places: Array,
+    boxes: Array | None,
+    colours: Array,
     opacity: int,
     sampling: str,
     threads: int,
     /,
 ) -> None: ...
 def tile(
-    canvas: Buffer,
-    maps: Buffer,
-    ranges: Buffer,
+    canvas: Array,
+    maps: Array,
+    ranges: Array,
     height: int,
     width: int,
     columns: int,
     gap: int,
     background: tuple[int, int, int],
-    colours: Buffer,
+    colours: Array,
     sampling: str,
     threads: int,
     /,
 ) -> None: ...
 def grid_size(count: int, height: int, width: int, columns: int, gap: int, /) -> tuple[int, int]: ...
 def resize(
-    image: Buffer, out: Buffer, filter: str, box: tuple[float, float, float, float] | None, threads: int, /
+    image: Array, out: Array, filter: str, box: tuple[float, float, float, float] | None, threads: int, /
 ) -> None: ...
 def colormap(name: str, /) -> bytes: ...
 def colormap_names() -> list[str]: ...

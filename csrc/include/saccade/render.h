@@ -21,8 +21,8 @@ struct RangeOptions {
     bool zero = false;
 };
 
-/// Writes `ranges` [N × C]. NaN and infinities are left out; a scope with no finite value gives (0, 0). Percentiles that
-/// fall together while the values differ (a map that is nearly everywhere 0) fall back to minimum and maximum.
+/// Writes `ranges` [N × C]. NaN and infinities are left out; a scope with no finite value gives (0, 0). Percentiles
+/// that fall together while the values differ (a map that is nearly everywhere 0) fall back to minimum and maximum.
 void value_ranges(const MapStack& maps, const RangeOptions& options, Range* ranges, int threads = 0);
 
 /// Writes `indices` uint8 [N × height × width], contiguous: each map sampled at `size` and scaled by its range [N].

@@ -29,7 +29,7 @@ class Light:
         sun: x, y of the sun.
         direct, ambient: float32 [3], light from the sun's side and from the whole sky; colours are multiplied by it.
         haze: float32 [3], what distance fades to.
-        warmth: 0..1, how late the sunny day is.
+        warmth: 0..1, how late in the day it is.
     """
 
     sunny: bool
@@ -49,13 +49,13 @@ def make_light(rng: np.random.Generator, weather: Weather) -> Light:
     warmth, strength, exposure, veil = rng.random(4, np.float32)
     level = 0.84 + 0.3 * exposure
     if weather == "sun":
-        direct = (rgb(1.1, 0.98, 0.72) * (1 - warmth) + rgb(1.2, 0.9, 0.52) * warmth) * (0.5 + 0.4 * strength) * level
-        ambient = rgb(0.66, 0.74, 0.82) * (0.86 - 0.2 * strength) * level
-        haze = rgb(0.74, 0.81, 0.88) * (1 - warmth) + rgb(0.9, 0.83, 0.72) * warmth
+        direct = (rgb(1.1, 0.98, 0.72) * (1 - warmth) + rgb(1.2, 0.9, 0.52) * warmth) * (0.36 + 0.5 * strength) * level
+        ambient = rgb(0.66, 0.74, 0.82) * (0.9 - 0.22 * strength) * level
+        haze = rgb(0.7, 0.78, 0.84) * (1 - warmth) + rgb(0.82, 0.8, 0.74) * warmth
     else:
-        direct = rgb(0.95, 1.0, 1.0) * (0.1 + 0.16 * strength) * level
+        direct = rgb(0.95, 1.0, 1.0) * (0.12 + 0.2 * strength) * level
         ambient = rgb(0.93, 0.96, 0.96) * (0.9 + 0.1 * warmth) * level
-        haze = rgb(0.72, 0.75, 0.77) * (0.86 + 0.16 * veil)
+        haze = (rgb(0.69, 0.75, 0.79) * (1 - warmth) + rgb(0.75, 0.76, 0.74) * warmth) * (0.88 + 0.16 * veil)
     return Light(weather == "sun", sun, direct.astype(np.float32), ambient.astype(np.float32), haze, float(warmth))
 
 

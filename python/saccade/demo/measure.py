@@ -90,9 +90,7 @@ def dilate(masks: npt.NDArray[np.bool_], pixels: int) -> npt.NDArray[np.bool_]:
     return grown
 
 
-def evidence_share(
-    maps: npt.NDArray[np.float32], masks: npt.NDArray[np.bool_]
-) -> tuple[npt.NDArray[np.float64], int]:
+def evidence_share(maps: npt.NDArray[np.float32], masks: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float64], int]:
     """How much of each map's mass lies in its mask.
 
     Args:
@@ -107,7 +105,9 @@ def evidence_share(
         ValueError: the numbers of maps and masks differ, or a map is negative or not finite.
     """
     if maps.ndim != 3 or masks.ndim != 3 or len(maps) != len(masks):
-        raise ValueError(f"evidence_share: expected maps [N, h, w] and masks [N, H, W], got {maps.shape}, {masks.shape}")
+        raise ValueError(
+            f"evidence_share: expected maps [N, h, w] and masks [N, H, W], got {maps.shape}, {masks.shape}"
+        )
     if not (np.isfinite(maps).all() and (maps >= 0).all()):
         raise ValueError("evidence_share: expected finite maps ≥ 0, as Grad-CAM gives them; clip at 0 first")
     large = enlarge_maps(maps, *masks.shape[1:]).astype(np.float64)

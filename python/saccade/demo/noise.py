@@ -6,13 +6,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-FloatArray = npt.NDArray[np.float32]
+FloatArray = npt.NDArray[np.floating]
+"""float32 throughout; NumPy's stubs take float32 times a Python float for float64, so the type says less."""
 
 
 def stream(seed: int, part: int) -> np.random.Generator:
     """The random numbers of one part of one scene (PCG64).
 
-    Each part has its own stream, so that the same seed gives the same wood with or without a tank and in either weather.
+    Each part has its own stream, so that a seed gives the same wood with or without a tank and in either weather.
     """
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, part])))
 

@@ -29,7 +29,7 @@ class Stamp:
     levels: tuple[Image.Image, ...]
 
     def at(self, height: int, flip: bool) -> FloatArray:
-        """The stamp at `height` pixels, float32 [height, width, 4] in 0..1, read only; `flip` lights it from the left."""
+        """The stamp at `height` pixels, float32 [height, width, 4] in 0..1, read only; `flip`: lit from the left."""
         # Most plants of a scene are far and small and come again and again; large copies would only fill the memory.
         return _small_copy(self, height, flip) if height <= 48 else self._copy(height, flip)
 
@@ -151,10 +151,10 @@ def _foliage(
         above = 0.45 - 0.48 * ny + jitter[1]
         size = dab * rng.uniform(0.55, 1.25, count)
         squash = rng.uniform(0.55, 1.0, count)
+        boxes = np.stack([px - size, py - size * squash, px + size, py + size * squash], axis=1).tolist()
         # The lower and darker dabs first: light leaves lie on top of the shade between them.
         for i in np.argsort(-dy + 0.8 * side):
-            box = (px[i] - size[i], py[i] - size[i] * squash[i], px[i] + size[i], py[i] + size[i] * squash[i])
-            draw.ellipse(box, fill=_ink(side[i], above[i]))
+            draw.ellipse(boxes[i], fill=_ink(side[i], above[i]))
 
 
 def _crown_clusters(

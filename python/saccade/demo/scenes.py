@@ -124,9 +124,9 @@ def write_set(
 def _lay_out(seed: int) -> _Layout:
     """Where everything stands; does not depend on tank or weather."""
     rng = stream(seed, _LAYOUT)
-    horizon = float(rng.uniform(0.43, 0.52))
-    tank_y = horizon + float(rng.uniform(0.12, 0.36))
-    length = float(np.clip(0.2 + 0.32 * (tank_y - horizon - 0.1) + rng.normal(0, 0.025), 0.195, 0.33))
+    horizon = float(rng.uniform(0.46, 0.55))
+    tank_y = horizon + float(rng.uniform(0.11, 0.35))
+    length = float(np.clip(0.2 + 0.32 * (tank_y - horizon - 0.1) + rng.normal(0, 0.025), 0.21, 0.34))
     tank_x = float(rng.uniform(0.24, 0.76))
     pose = make_pose(rng)
     conifers = float(rng.choice([0.1, 0.5, 0.9]))  # a broad-leaved, a mixed or a coniferous wood
@@ -143,15 +143,17 @@ def _lay_out(seed: int) -> _Layout:
     wood: list[_Plant] = []
     swell = fractal(rng, 1, 64, (1, 1), 1)[0]
     for row, (count, low, high, drop, haze) in enumerate(
-        [(26, 0.09, 0.15, 0.004, 0.5), (18, 0.13, 0.21, 0.014, 0.3), (13, 0.18, 0.29, 0.035, 0.14)]
+        [(26, 0.08, 0.13, 0.004, 0.5), (18, 0.11, 0.18, 0.014, 0.3), (13, 0.15, 0.25, 0.035, 0.14)]
     ):
         for x in (np.arange(count) + rng.uniform(0.1, 0.9, count)) / count * 1.1 - 0.05:
             if row == 2 and rng.random() < 0.25:
                 continue  # gaps let one see into the wood
             tall = rng.uniform(low, high) * (0.8 + 0.4 * swell[int(np.clip(x, 0, 0.99) * 64)])
             wood.append(plant(tree(), x, horizon + drop + rng.uniform(0, 0.012), tall, haze))
-        for x in rng.uniform(-0.02, 1.02, 8 + 2 * row):
-            wood.append(plant("bush", x, horizon + drop + 0.012, rng.uniform(0.025, 0.045) * (1 + 0.3 * row), haze))
+        wood += [
+            plant("bush", x, horizon + drop + 0.012, rng.uniform(0.025, 0.045) * (1 + 0.3 * row), haze)
+            for x in rng.uniform(-0.02, 1.02, 8 + 2 * row)
+        ]
 
     field: list[_Plant] = []
     for side in rng.permutation(2)[: int(rng.integers(1, 3))]:
@@ -168,7 +170,7 @@ def _lay_out(seed: int) -> _Layout:
         field.append(plant("bush", x, horizon + 0.04 + near, 0.035 + 0.13 * near * rng.uniform(0.7, 1.2), 0.03))
     # Cover for the tank: the bushes and the grass stand there without it too.
     end = float(rng.choice([-1, 1]))
-    field.append(plant("bush", tank_x + end * length * rng.uniform(0.35, 0.55), tank_y + 0.012, length * 0.3, 0.0))
+    field.append(plant("bush", tank_x + end * length * rng.uniform(0.42, 0.6), tank_y + 0.012, length * 0.28, 0.0))
     field.append(plant("bush", tank_x - end * length * rng.uniform(0.3, 0.6), tank_y - 0.02, length * 0.4, 0.0))
     for x in rng.uniform(-0.6, 0.6, 9):
         tall = length * rng.uniform(0.1, 0.2)
@@ -275,7 +277,9 @@ def _contact_shadows(canvas: FloatArray, layout: _Layout, side: int, tank: bool)
 def _finish(canvas: FloatArray, seed: int, size: int) -> Scene:
     """Average down, add the film's grain and quantise."""
     k = _OVERSAMPLE
-    small = sum(canvas[i::k, j::k] for i in range(k) for j in range(k)) / np.float32(k * k)
+    small = np.zeros((size, size, 5), np.float32)
+    for i, j in np.ndindex(k, k):
+        small += canvas[i::k, j::k] / np.float32(k * k)
     grain = stream(seed, _GRAIN).standard_normal((size, size, 1), np.float32) * np.float32(0.008)
     image = np.clip((small[..., :3] + grain) * 255 + 0.5, 0, 255).astype(np.uint8)
     return Scene(image, small[..., _SKY_LEFT] > 0.5, small[..., _TANK_SEEN] > 0.5)

@@ -15,7 +15,16 @@ from .noise import FloatArray, fractal, smoothstep
 Points = npt.NDArray[np.float64]
 
 # The model: length 1 along x (front at +x), y up from the ground, z to the side.
-_TRACK = [(-0.49, 0.13), (-0.42, 0.01), (-0.36, 0.0), (0.33, 0.0), (0.4, 0.02), (0.5, 0.13), (0.46, 0.18), (-0.45, 0.18)]
+_TRACK = [
+    (-0.49, 0.13),
+    (-0.42, 0.01),
+    (-0.36, 0.0),
+    (0.33, 0.0),
+    (0.4, 0.02),
+    (0.5, 0.13),
+    (0.46, 0.18),
+    (-0.45, 0.18),
+]
 _HULL = [(-0.5, 0.12), (-0.47, 0.235), (0.2, 0.245), (0.49, 0.16), (0.43, 0.06), (-0.43, 0.06)]
 _SKIRT = [(-0.47, 0.145), (-0.47, 0.19), (0.46, 0.175), (0.47, 0.135)]
 _INNER, _OUTER = 0.16, 0.275
@@ -212,8 +221,9 @@ def draw_tank(
     _turret(drawing, pose)
 
     size = (drawing.width // 2, drawing.height // 2)
-    half = [np.asarray(im.resize(size, Image.Resampling.BOX), np.float32) / 255 for im in
-            (drawing.shade, drawing.alpha)]
+    half = [
+        np.asarray(im.resize(size, Image.Resampling.BOX), np.float32) / 255 for im in (drawing.shade, drawing.alpha)
+    ]
     material = np.asarray(drawing.material.resize(size, Image.Resampling.NEAREST))
     shade, alpha = half
     height, width = alpha.shape

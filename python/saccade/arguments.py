@@ -1,0 +1,93 @@
+"""The command line's arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+_MODEL = "The model"
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        help="torchvision/NAME, timm/NAME, a .pt2 exported program, or package.module:function that returns an "
+        "nn.Module.",
+        metavar="MODEL",
+        show_default=False,
+    ),
+]
+Weights = Annotated[
+    str,
+    typer.Option(
+        help="pretrained (the library's own download), random (seeded), or a state dict: .safetensors, .pth.",
+        rich_help_panel=_MODEL,
+    ),
+]
+InputSize = Annotated[
+    str | None,
+    typer.Option(help="The network's input in pixels, 224 or 200x320 (height x width).", rich_help_panel=_MODEL),
+]
+Resize = Annotated[
+    Literal["crop", "stretch"] | None,
+    typer.Option(
+        help="crop: scale the shorter side and cut out the centre; stretch: scale to the input size.",
+        rich_help_panel=_MODEL,
+    ),
+]
+Shorter = Annotated[
+    int | None, typer.Option(help="Length of the shorter side before the crop, in pixels.", rich_help_panel=_MODEL)
+]
+Interpolation = Annotated[
+    Literal["bilinear", "bicubic"] | None, typer.Option(help="How photos are scaled.", rich_help_panel=_MODEL)
+]
+Mean = Annotated[
+    str | None,
+    typer.Option(help="Subtracted from pixels in 0..1, for each channel: 0.485,0.456,0.406", rich_help_panel=_MODEL),
+]
+Std = Annotated[str | None, typer.Option(help="Divided by after that: 0.229,0.224,0.225", rich_help_panel=_MODEL)]
+Classes = Annotated[
+    Path | None, typer.Option(help="A text file with a class name on each line.", rich_help_panel=_MODEL)
+]
+Method = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        "-m",
+        help="grad-cam (which regions speak for the class), saliency (which pixels change the score) or activations "
+        "(what a layer gives). May be repeated: they share one forward pass.",
+        show_default="grad-cam",
+        rich_help_panel="The explanation",
+    ),
+]
+LayerName = Annotated[
+    str | None,
+    typer.Option(
+        "--layer",
+        help="The layer to look at (see saccade layers); by default the last block before pooling.",
+        rich_help_panel="The explanation",
+    ),
+]
+To = Annotated[
+    Literal["onnx", "torchscript"],
+    typer.Option(help="The runtime that the program is for.", rich_help_panel="The explanation"),
+]
+Colormap = Annotated[
+    Literal["viridis", "turbo", "inferno", "gray", "jet"],
+    typer.Option(help="Colours of the maps.", rich_help_panel="Pictures"),
+]
+Scale = Annotated[
+    Literal["image", "batch", "calibrated"],
+    typer.Option(
+        help="What the brightest colour stands for: each map's own maximum, the batch's, or the fixed range that "
+        "compile --calibrate wrote into the program.",
+        rich_help_panel="Pictures",
+    ),
+]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"], typer.Option(help="Where the program runs.", rich_help_panel="Speed")
+]
+Runtime = Annotated[
+    Literal["auto", "onnxruntime", "torchscript"],
+    typer.Option(help="What runs it; a program file fits one.", rich_help_panel="Speed"),
+]

@@ -1,0 +1,337 @@
+"""The command line. What a command needs is imported inside it, so that `saccade --help` answers at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+
+import typer
+
+from .arguments import (
+    Classes,
+    Colormap,
+    Device,
+    InputSize,
+    Interpolation,
+    LayerName,
+    Mean,
+    Method,
+    ModelArgument,
+    Resize,
+    Runtime,
+    Scale,
+    Shorter,
+    Std,
+    To,
+    Weights,
+)
+from .engine.contract.errors import SaccadeError, UsageError
+
+if TYPE_CHECKING:
+    from .engine.contract import ModelOptions
+
+app = typer.Typer(
+    name="saccade",
+    help="Shows what a convolutional network looks at, over large sets of photos, and says when it looks at the wrong "
+    "thing.\n\nFirst steps: [bold]saccade demo[/bold], then [bold]saccade layers torchvision/resnet18[/bold], "
+    "[bold]saccade compile torchvision/resnet18 -o resnet18.onnx[/bold] and "
+    "[bold]saccade run resnet18.onnx PHOTOS -o OUT[/bold].",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+NOTHING_DONE, USAGE, SOME_FAILED = 1, 2, 3
+
+
+@app.command()
+def layers(
+    model: ModelArgument,
+    weights: Weights = "random",
+    input_size: InputSize = None,
+    resize: Resize = None,
+    shorter: Shorter = None,
+    interpolation: Interpolation = None,
+    mean: Mean = None,
+    std: Std = None,
+) -> None:
+    """List a model's layers in the order in which data runs through them, with their output shapes.
+
+    A module that is used twice is listed twice, the second time as NAME@2. Modules that do nothing while predicting
+    (dropout, identity) are left out.
+    """
+    from .engine.compiler import load_model
+    from .listing import layer_table
+
+    found = load_model(model, weights, _options(input_size, resize, shorter, interpolation, mean, std, None))
+    _print(layer_table(found.network))
+
+
+@app.command()
+def compile(
+    model: ModelArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The program file to write.", show_default=False)],
+    method: Method = None,
+    layer: LayerName = None,
+    to: To = "onnx",
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder of photos: their maps' range goes into the program, for --scale calibrated.",
+            rich_help_panel="The explanation",
+        ),
+    ] = None,
+    weights: Weights = "pretrained",
+    input_size: InputSize = None,
+    resize: Resize = None,
+    shorter: Shorter = None,
+    interpolation: Interpolation = None,
+    mean: Mean = None,
+    std: Std = None,
+    classes: Classes = None,
+) -> None:
+    """Compile a model and an explanation into one program file.
+
+    The file takes uint8 photos and gives logits and maps; hooks and backward pass have become ordinary operators. It
+    is proven before it is kept: in float64 against autograd, and in its own runtime.
+    """
+    from .engine import decode, pipeline
+    from .engine.compiler import load_model
+    from .listing import proof_lines
+
+    options = _options(input_size, resize, shorter, interpolation, mean, std, classes)
+    photos = decode.list_photos([str(calibrate)]) if calibrate else None
+    with _status(f"compiling {model}"):
+        spec = pipeline.compile_program(
+            load_model(model, weights, options), method or ["grad-cam"], out, to, layer, photos
+        )
+    _print(proof_lines(spec, out))
+
+
+@app.command()
+def run(
+    program: Annotated[
+        str,
+        typer.Argument(
+            help="A program file that saccade compile made, or a MODEL, which is compiled first and kept.",
+            metavar="PROGRAM",
+            show_default=False,
+        ),
+    ],
+    photos: Annotated[
+        list[str], typer.Argument(help="Folders, files, or patterns such as 'day1/*.jpg'.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the results.", show_default=False)],
+    target: Annotated[
+        str, typer.Option(help="The class to explain: a name, an index, or predicted.", rich_help_panel="What to ask")
+    ] = "predicted",
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="A CSV with the columns path,label. Without it, sub-folders are the labels.",
+            rich_help_panel="What to ask",
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace the run that is in OUT.")] = False,
+    overlays: Annotated[
+        bool, typer.Option("--overlays", help="Also write a picture for each photo.", rich_help_panel="Pictures")
+    ] = False,
+    colormap: Colormap = "viridis",
+    scale: Scale = "image",
+    keep: Annotated[
+        Literal["small", "full"],
+        typer.Option(
+            help="What the evidence stores: small maps and statistics, or everything at full size.",
+            rich_help_panel="Pictures",
+        ),
+    ] = "small",
+    batch_size: Annotated[int, typer.Option(min=1, max=4096, help="Photos at a time.", rich_help_panel="Speed")] = 16,
+    device: Device = "auto",
+    runtime: Runtime = "auto",
+    decode: Annotated[
+        Literal["fast", "exact"],
+        typer.Option(
+            help="fast reads large JPEGs at a reduced scale; exact gives the very pixels of the model's own library.",
+            rich_help_panel="Speed",
+        ),
+    ] = "fast",
+    method: Method = None,
+    layer: LayerName = None,
+    weights: Weights = "pretrained",
+    input_size: InputSize = None,
+    resize: Resize = None,
+    shorter: Shorter = None,
+    interpolation: Interpolation = None,
+    mean: Mean = None,
+    std: Std = None,
+    classes: Classes = None,
+) -> None:
+    """Run a program over photos and show where the network looks.
+
+    OUT gets sheet.jpg (photos, maps and predictions side by side) and evidence/*.parquet (a row for each photo: its
+    prediction, its map, where the evidence lies). A photo that cannot be read becomes a row with its error.
+
+    Exit code: 0 all photos done, 1 nothing done, 2 wrong usage, 3 some photos failed.
+    """
+    from .engine import decode as decoding
+    from .engine import execute, pipeline
+    from .listing import Progress, make_room
+
+    asked = _options(input_size, resize, shorter, interpolation, mean, std, classes)
+    listed = decoding.list_photos(photos, str(labels) if labels else None)
+    path = _program(program, runtime, weights, asked, method, layer)
+    runner = execute.load(path, device, runtime)
+    if classes is not None:
+        runner.spec = _with_classes(runner.spec, asked.classes or ())
+    options = pipeline.RunOptions(
+        target=runner.spec.class_index(target),
+        batch_size=batch_size,
+        decode=decode,
+        look=pipeline.Look(colormap, scale),
+        overlays=overlays,
+        keep=keep,
+    )
+    make_room(out, overwrite)
+    with Progress(len(listed)) as progress:
+        result = pipeline.run(runner, listed, out, options, progress)
+    progress.finish(result, out)
+    if result.failed:
+        raise typer.Exit(NOTHING_DONE if result.failed == result.photos else SOME_FAILED)
+
+
+@app.command()
+def sheet(
+    folder: Annotated[Path, typer.Argument(help="The folder of a run.", metavar="RUN", show_default=False)],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The picture to write (.jpg, .png).", show_default="RUN/sheet.jpg"),
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(help="Which photos, in SQL: \"prediction = 'cat' and border_mass > 0.5\"", show_default="all"),
+    ] = None,
+    order_by: Annotated[
+        str | None, typer.Option(help='In which order, in SQL: "confidence desc"', show_default="as they were run")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=2000, help="At most so many photos.")] = 48,
+    colormap: Colormap = "viridis",
+    scale: Scale = "image",
+) -> None:
+    """Make a contact sheet from a finished run, filtered and sorted, without running the network again."""
+    from .engine import pipeline
+
+    target = out or folder / "sheet.jpg"
+    count = pipeline.sheet(folder, target, where, order_by, limit, pipeline.Look(colormap, scale))
+    _print(f"{target}  ({count} photos)")
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine has, what is missing, and the command that adds it."""
+    from .doctor import examine
+    from .listing import findings_table
+
+    findings = examine()
+    _print(findings_table(findings))
+    if not all(f.good for f in findings):
+        raise typer.Exit(NOTHING_DONE)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the results.")] = Path("demo-out"),
+) -> None:
+    """Tanks in the woods, and a network that learnt the weather: the whole job on drawn scenes, offline."""
+    from .demo.show import show
+
+    show(out, _print)
+
+
+def main() -> NoReturn:
+    """The entry point: an error that a person may see is one line on stderr and an exit code."""
+    try:
+        app(standalone_mode=True)
+    except SaccadeError as error:
+        print(f"saccade: {error}", file=sys.stderr)
+        sys.exit(USAGE if isinstance(error, UsageError) else NOTHING_DONE)
+    except KeyboardInterrupt:
+        print("saccade: stopped; what was finished is kept", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(0)
+
+
+# ---- from words to values -----------------------------------------------------------------------------------------
+
+
+def _options(
+    input_size: str | None,
+    resize: Literal["crop", "stretch"] | None,
+    shorter: int | None,
+    interpolation: Literal["bilinear", "bicubic"] | None,
+    mean: str | None,
+    std: str | None,
+    classes: Path | None,
+) -> ModelOptions:
+    from .engine.contract import ModelOptions
+
+    size = None
+    if input_size is not None:
+        parts = input_size.lower().split("x")
+        if len(parts) > 2 or not all(p.isdecimal() and 0 < int(p) <= 16384 for p in parts):
+            raise UsageError(f"--input-size {input_size!r}: expected 224, or height x width as 200x320")
+        size = (int(parts[0]), int(parts[-1]))
+    names = None
+    if classes is not None:
+        try:
+            names = tuple(classes.read_text(encoding="utf-8").split("\n"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"--classes {classes}: cannot read it as text: {error}") from None
+        names = tuple(n.strip() for n in (names[:-1] if names[-1] == "" else names))
+    return ModelOptions(size, resize, shorter, interpolation, _numbers("--mean", mean), _numbers("--std", std), names)
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{option} {text!r}: expected numbers with commas, one for each channel") from None
+
+
+def _program(
+    program: str, runtime: str, weights: str, options: ModelOptions, method: list[str] | None, layer: str | None
+) -> Path:
+    if Path(program).suffix in (".onnx", ".ts"):
+        if method or layer:
+            raise UsageError(f"run: {program} is compiled already; --method and --layer go with a MODEL")
+        return Path(program)
+    from . import cache
+
+    with _status(f"compiling {program}"):
+        to: Any = "torchscript" if runtime == "torchscript" else "onnx"
+        path, there = cache.compiled(program, weights, options, method or ["grad-cam"], to, layer)
+    _print(f"{'using' if there else 'kept'} {path}")
+    return path
+
+
+def _with_classes(spec: Any, names: tuple[str, ...] | Any) -> Any:
+    import dataclasses
+
+    if len(names) != spec.num_outputs:
+        raise UsageError(f"--classes: {len(names)} names for the {spec.num_outputs} outputs of {spec.model}")
+    return dataclasses.replace(spec, classes=tuple(names))
+
+
+def _print(what: Any) -> None:
+    from rich.console import Console
+
+    Console(highlight=False, soft_wrap=True).print(what)
+
+
+def _status(text: str) -> Any:
+    from rich.console import Console
+
+    return Console(stderr=True).status(text)

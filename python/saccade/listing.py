@@ -1,0 +1,131 @@
+"""What the command line prints: tables, the proof, the progress of a run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+from rich.table import Table
+from rich.text import Text
+
+from .engine.contract import SaccadeError, Spec, UsageError
+
+if TYPE_CHECKING:
+    from .doctor import Finding
+    from .engine.compiler import Network
+    from .engine.pipeline import RunResult
+
+_RUN_FILES = ("run.json", "sheet.jpg", "evidence", "overlays")
+
+
+def layer_table(network: Network) -> Table:
+    """Every module call in the order of execution, with its output's shape."""
+    default = network.default_layer()
+    table = Table(title=f"{network.name}: input {_shape(network.input_shape)}", title_justify="left", box=None)
+    for name in ("#", "layer", "type", "output [N, …]"):
+        table.add_column(name, justify="right" if name == "#" else "left", no_wrap=True)
+    for i, layer in enumerate(network.layers, 1):
+        mark = "  [green]← grad-cam looks here by default[/green]" if default and layer.name == default.name else ""
+        style = "" if layer.leaf else "bold"
+        table.add_row(
+            str(i), f"[{style}]{layer.name}[/]" if style else layer.name, layer.type, _shape(layer.shape) + mark
+        )
+    return table
+
+
+def proof_lines(spec: Spec, out: Path) -> str:
+    """What was written and what its proof measured."""
+    lines = [f"{out}  ({out.stat().st_size / 1e6:.1f} MB)"]
+    for m in spec.maps:
+        exact = spec.proof["mathematics_float64"][m.name]
+        file = spec.proof["file_float32"][m.name]
+        lines.append(
+            f"  {m.name} \\[N, {_shape(m.shape)}]: {m.method} at {m.layer}; differs from autograd by {exact:.0e} in "
+            f"float64, as a file in float32 by {file['max']:.0e} of the maximum"
+        )
+    counts = spec.proof["convolutions"]
+    lines.append(f"  convolutions: {counts['network']} in the network, {counts['program']} in the program")
+    return "\n".join(lines)
+
+
+def findings_table(findings: Sequence[Finding]) -> Table:
+    """The doctor's report."""
+    table = Table(box=None, show_header=False)
+    for finding in findings:
+        sign = "[green]✓[/green]" if finding.good else "[red]✗[/red]"
+        advice = "" if finding.good or not finding.advice else f"\n→ {finding.advice}"
+        table.add_row(sign, finding.name, Text(finding.details + advice))
+    return table
+
+
+class Progress:
+    """The bar of a run, with its rate, the time left and the failures; silent where stderr is no terminal.
+
+    Call it with (photos done, photos failed).
+    """
+
+    def __init__(self, total: int) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[failed]}"),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("photos", total=total, failed="")
+
+    def __enter__(self) -> Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, done: int, failed: int) -> None:
+        self._bar.update(self._task, completed=done, failed=f"[red]{failed} failed[/red]" if failed else "")
+
+    def finish(self, result: RunResult, out: Path) -> None:
+        """Say what was done and which files to open."""
+        rate = result.photos / result.seconds if result.seconds else 0.0
+        failed = f", {result.failed} failed (their rows say why)" if result.failed else ""
+        lines = [f"{result.photos:,} photos in {result.seconds:.1f} s ({rate:.1f} per second){failed}"]
+        lines += [f"  {result.sheet}"] if result.sheet else []
+        lines.append(f"  {out / 'evidence'}")
+        Console(highlight=False, soft_wrap=True).print("\n".join(lines))
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f}/s" if task.speed else "")
+
+
+def make_room(out: Path, overwrite: bool) -> None:
+    """See that OUT holds no run: with `overwrite` the run's own files are removed, and nothing else.
+
+    Raises:
+        UsageError: there is a run, and it was not said to replace it.
+        SaccadeError: OUT is a file, or cannot be emptied.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"run: {out} is a file; expected a folder for the results")
+    there = [out / name for name in _RUN_FILES if (out / name).exists()]
+    if there and not overwrite:
+        raise UsageError(f"run: {out} holds a run already ({there[0].name}); choose another folder, or --overwrite")
+    for path in there:
+        try:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        except OSError as error:
+            raise SaccadeError(f"run: cannot remove {path}: {error.strerror}; choose another folder") from None
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "×".join("?" if s < 0 else str(s) for s in shape)
