@@ -1,0 +1,69 @@
+# Everything a newcomer needs: `make demo` and `make test` do all the set-up on a machine with Python 3.11 or newer,
+# a C++17 compiler and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NATIVE := CMakeLists.txt setup.py pyproject.toml $(wildcard csrc/*/*.cpp csrc/*/*.h csrc/*/*.inc csrc/include/saccade/*)
+CXX_FILES := $(wildcard csrc/*/*.cpp csrc/*/*.h csrc/include/saccade/*.h tests/cpp/*.cpp tests/cpp/*.h)
+
+.PHONY: help demo test test-python test-cpp test-slow lint format bench clean
+
+help:
+	@echo "make demo      set up, then tanks in the woods: the whole job on drawn scenes, offline"
+	@echo "make test      set up, then the tests: Python, and C++ under AddressSanitizer and UBSan"
+	@echo "make test-slow the full parity matrix: every network, 64 photos, every runtime"
+	@echo "make lint      ruff, pyright, clang-format"
+	@echo "make bench     the benchmarks (see benchmarks/README.md)"
+
+# The build tools are pinned as well, so the extension is built without pip's isolated environment.
+$(VENV)/.made: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "make: $(PYTHON) is older than Python 3.11; try: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade -c constraints.txt pip
+	$(BIN)/python -m pip install -q -c constraints.txt cmake ninja pybind11 scikit-build-core setuptools
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.made $(NATIVE)
+	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.developing: $(VENV)/.installed
+	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -e ".[dev]"
+	@touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/saccade demo
+
+test: test-cpp test-python
+
+test-python: $(VENV)/.developing
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-slow: $(VENV)/.developing
+	$(BIN)/python -m pytest -m slow
+
+test-cpp: $(VENV)/.made
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cmake -S . -B build/asan -G Ninja -DCMAKE_BUILD_TYPE=Debug \
+		-DSACCADE_PYTHON=OFF -DSACCADE_TESTS=ON -DSACCADE_SANITIZE=address,undefined
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cmake --build build/asan
+	$(BIN)/ctest --test-dir build/asan --output-on-failure
+
+lint: $(VENV)/.developing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
+	$(BIN)/pyright
+
+format: $(VENV)/.developing
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CXX_FILES)
+
+bench: $(VENV)/.developing
+	$(BIN)/python benchmarks/explain.py
+	$(BIN)/python benchmarks/folder.py
+
+clean:
+	rm -rf build dist demo-out $(VENV) python/*.egg-info python/saccade/_native*.so
