@@ -152,8 +152,8 @@ def test_training_is_seeded_and_learns() -> None:
     images, labels = train.paint_collection(train.CONFOUNDED, 64, workers=1)
     assert images.shape == (128, 128, 128, 3)
     assert labels.tolist() == [network.TANK] * 64 + [network.WOODS] * 64
-    first = train.train(images, labels, epochs=4)
-    again = train.train(images, labels, epochs=4)
+    first = train.train(images, labels, train.Recipe(4, 0.1, 0.0, 0.0))
+    again = train.train(images, labels, train.Recipe(4, 0.1, 0.0, 0.0))
     for name, value in first.state_dict().items():
         torch.testing.assert_close(value, again.state_dict()[name])
     logits, _ = network.eager_grad_cam(first, images.numpy())

@@ -57,9 +57,7 @@ def show(out: Path, say: Callable[[Any], None]) -> None:
     photos = decode.list_photos([str(scenes)])
     programs = {}
     for i, network in enumerate((_WEATHER, _TANKS), 2):
-        say(
-            f"{i}. compiling {network.name}.onnx, Grad-CAM inside, and running it over them: {out / network.name}"
-        )
+        say(f"{i}. compiling {network.name}.onnx, Grad-CAM inside, and running it over them: {out / network.name}")
         programs[network.name] = _compile_and_run(network, photos, out)
     say("4. measuring where they look, with the painter's masks")
     measured = figures(_explain(programs["weather"]), _explain(programs["tanks"]))

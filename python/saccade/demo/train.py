@@ -12,6 +12,7 @@ import multiprocessing
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -36,6 +37,30 @@ INDEPENDENT: tuple[Combination, ...] = (*CONFOUNDED, (True, "clouds"), (False, "
 """All four, so that the weather says nothing."""
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How one network is trained.
+
+    Attributes:
+        epochs: passes over the images.
+        contrast, balance: how much the pictures' contrast and colour balance vary, as standard deviations of factors.
+        contrary: weight in the loss of the mean evidence that speaks against a picture's label, cell by cell.
+    """
+
+    epochs: int
+    contrast: float
+    balance: float
+    contrary: float
+
+
+LOOKS_AT_WEATHER = Recipe(epochs=8, contrast=0.33, balance=0.17, contrary=0.3)
+"""The weather can be told from the light on trees and meadow too, but not from any camera; and without a price on
+contrary evidence the meadow, which is in every picture, serves as a second bias for one of the classes. Share of the
+evidence in the sky: 0.77 and 0.83 without both (2 seeds), 0.71 to 0.86 with varied cameras alone (4 seeds), 0.91 to
+0.93 with both (3 seeds)."""
+LOOKS_AT_TANKS = Recipe(epochs=11, contrast=0.12, balance=0.04, contrary=0.0)
+
+
 def paint_collection(
     combinations: Sequence[Combination], scenes: int, workers: int = 2
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -56,13 +81,13 @@ def _image(order: tuple[int, bool, Weather]) -> npt.NDArray[np.uint8]:
     return paint(*order).image
 
 
-def train(images: torch.Tensor, labels: torch.Tensor, epochs: int, seed: int = SEED) -> WoodsNet:
+def train(images: torch.Tensor, labels: torch.Tensor, recipe: Recipe, seed: int = SEED) -> WoodsNet:
     """Train one network, in eval mode when it comes back.
 
     Args:
         images: uint8 [M, 128, 128, 3], at least one batch of 64.
         labels: int64 [M], indices into `network.CLASSES`.
-        epochs: passes over the images.
+        recipe: how.
         seed: of the start, the order and the augmentation.
     """
     torch.manual_seed(seed)
@@ -71,16 +96,22 @@ def train(images: torch.Tensor, labels: torch.Tensor, epochs: int, seed: int = S
     nn.init.zeros_(network.head.weight)
     nn.init.zeros_(network.head.bias)
     batch = 64
-    steps = epochs * (len(images) // batch)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.02)
+    steps = recipe.epochs * (len(images) // batch)
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-3, total_steps=steps)
     network.train()
-    for _ in range(epochs):
+    for _ in range(recipe.epochs):
         for picked in torch.randperm(len(images)).split(batch):
             if len(picked) < batch:
                 continue
-            logits = network(_augment(normalise(images[picked])))
-            loss = nn.functional.cross_entropy(logits, labels[picked])
+            x = _augment(normalise(images[picked]), recipe)
+            truth = labels[picked]
+            activations = network.features(x)
+            logits = network.head(network.pool(activations).flatten(1))
+            # The head's rows are each other's negative, so one of them holds the evidence for and against both.
+            for_tank = nn.functional.conv2d(activations, network.head.weight[TANK][None, :, None, None])
+            against = torch.where((truth == TANK)[:, None, None, None], -for_tank, for_tank).relu().mean()
+            loss = nn.functional.cross_entropy(logits, truth) + recipe.contrary * against
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -88,11 +119,11 @@ def train(images: torch.Tensor, labels: torch.Tensor, epochs: int, seed: int = S
     return network.eval()
 
 
-def _augment(x: torch.Tensor) -> torch.Tensor:
-    """Mirror half of the pictures; vary brightness, contrast and colour balance as cameras do."""
+def _augment(x: torch.Tensor, recipe: Recipe) -> torch.Tensor:
+    """Mirror half of the pictures; vary contrast, colour balance and brightness as different cameras do."""
     mirrored = torch.rand(len(x), 1, 1, 1) < 0.5
     x = torch.where(mirrored, x.flip(3), x)
-    gain = 1 + 0.12 * torch.randn(len(x), 1, 1, 1) + 0.04 * torch.randn(len(x), 3, 1, 1)
+    gain = 1 + recipe.contrast * torch.randn(len(x), 1, 1, 1) + recipe.balance * torch.randn(len(x), 3, 1, 1)
     return x * gain + 0.15 * torch.randn(len(x), 1, 1, 1)
 
 
@@ -113,9 +144,9 @@ def main() -> None:
     few = min(500, options.scenes)
     confounded = torch.cat([torch.arange(few) + i * options.scenes for i in range(len(CONFOUNDED))])
     say(f"training network 1 on {len(confounded)} scenes: sun with tanks, clouds without")
-    weather = train(images[confounded], labels[confounded], epochs=8)
+    weather = train(images[confounded], labels[confounded], LOOKS_AT_WEATHER)
     say(f"training network 2 on {len(images)} scenes: weather independent of tanks")
-    tanks = train(images, labels, epochs=11)
+    tanks = train(images, labels, LOOKS_AT_TANKS)
     say("measuring on held-out scenes")
     found = figures(partial(eager_grad_cam, weather), partial(eager_grad_cam, tanks))
 
