@@ -10,7 +10,7 @@ import onnxruntime as ort
 
 from ..contract import SaccadeError, Spec, UsageError
 from .devices import cuda_devices
-from .runner import Session
+from .session import Session
 
 
 def open_session(path: Path, spec: Spec, device: str, threads: int | None) -> tuple[Session, str]:

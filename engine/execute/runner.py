@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,19 +12,10 @@ import numpy.typing as npt
 from ..contract import Maps, Spec, UsageError
 from ..contract.program_file import read_contract
 from .devices import cuda_devices
+from .session import Session
 
 RUNTIMES = {"onnx": "onnxruntime", "torchscript": "torchscript"}
 """The kind of a program file → the name of the runtime that runs it."""
-
-
-class Session(Protocol):
-    """What a runtime has to offer."""
-
-    def __call__(
-        self, images: npt.NDArray[np.uint8], target: npt.NDArray[np.int64]
-    ) -> Sequence[npt.NDArray[np.float32]]:
-        """The program's outputs, in its order."""
-        ...
 
 
 class Runner:

@@ -11,7 +11,7 @@ import torch
 
 from ..contract import SaccadeError, Spec
 from .devices import cuda_devices
-from .runner import Session
+from .session import Session
 
 
 def open_session(path: Path, spec: Spec, device: str, threads: int | None) -> tuple[Session, str]:
