@@ -9,8 +9,8 @@ import contextlib
 import dataclasses
 import json
 import os
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -54,11 +54,10 @@ def compile_program(
     def open_file(candidate: Path) -> Callable[[npt.NDArray, npt.NDArray], Maps]:
         return execute.load(candidate, device="cpu").run
 
-    def ranges(candidate: Path) -> dict[str, tuple[float, float]]:
-        return calibrate(execute.load(candidate), calibration_photos or ())
-
+    photos = calibration_photos or ()
+    ranges = (lambda candidate: calibrate(execute.load(candidate), photos)) if photos else None
     with replacing(path) as temporary:
-        return write_program(model, methods, temporary, open_file, to, layer, ranges if calibration_photos else None)
+        return write_program(model, methods, temporary, open_file, to, layer, ranges)
 
 
 def calibrate(
@@ -140,6 +139,29 @@ class RunResult:
     sheet: Path | None
 
 
+def check_options(spec: Spec, options: RunOptions) -> None:
+    """See that a program can be run so; `run` does it too.
+
+    Raises:
+        UsageError: an option does not fit the program.
+    """
+    if options.batch_size < 1:
+        raise UsageError(f"run: batch size must be 1 or more; got {options.batch_size}")
+    if not -1 <= options.target < spec.num_outputs:
+        raise UsageError(f"run: target {options.target} is out of range; {spec.model} has 0 to {spec.num_outputs - 1}")
+    _check_look(spec, options.look)
+
+
+def _check_look(spec: Spec, look: Look) -> None:
+    render.colormap(look.colormap)
+    uncalibrated = [m.name for m in spec.maps if m.kind != "activations" and m.name not in (spec.calibration or {})]
+    if look.scale == "calibrated" and uncalibrated:
+        raise UsageError(
+            f"run: --scale calibrated: the program carries no range for {uncalibrated[0]}; compile it with "
+            "--calibrate PHOTOS, or use --scale image"
+        )
+
+
 def run(
     runner: execute.Runner,
     photos: Sequence[decode.Photo],
@@ -164,10 +186,7 @@ def run(
     """
     options = options or RunOptions()
     out, spec = Path(out), runner.spec
-    if options.batch_size < 1:
-        raise UsageError(f"run: batch size must be 1 or more; got {options.batch_size}")
-    if not -1 <= options.target < spec.num_outputs:
-        raise UsageError(f"run: target {options.target} is out of range; {spec.model} has 0 to {spec.num_outputs - 1}")
+    check_options(spec, options)
     gallery = Gallery(spec, options.look, _evenly(len(photos), options.sheet_limit))
     writer = sinks.EvidenceWriter(out, spec, options.keep)
     state = _RunFile(out, runner, options, len(photos))
@@ -191,7 +210,7 @@ def run(
         sheet = None
         if options.sheet_limit and gallery.cells:
             sheet = out / "sheet.jpg"
-            sinks.write_picture(sheet, gallery.draw(state.title(), state.describe()))
+            sinks.write_picture(sheet, gallery.draw(_title(spec), state.describe(len(gallery.cells))))
     except BaseException as error:
         with contextlib.suppress(SaccadeError):
             state.write("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
@@ -233,13 +252,9 @@ class _RunFile:
             },
         )
 
-    def title(self) -> str:
-        return f"{self._runner.spec.model}: where it looks"
-
-    def describe(self) -> str:
+    def describe(self, shown: int) -> str:
         failed = f", {self.failed} could not be read" if self.failed else ""
-        shown = min(self._options.sheet_limit, self._photos)
-        some = f" {shown} of them are shown, spread evenly." if shown < self._photos else ""
+        some = f" {shown} of them are shown, spread evenly." if shown < self.done - self.failed else ""
         return f"{self.done:,} photos{failed}.{some}"
 
 
@@ -250,8 +265,7 @@ class _Sink:
         self._writer, self._gallery, self._out, self._options = writer, gallery, out, options
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="saccade-write")
         self._pool = ThreadPoolExecutor(options.threads or os.cpu_count() or 1, thread_name_prefix="saccade-overlay")
-        self._places = threading.BoundedSemaphore(2)
-        self._waiting: list[Future[None]] = []
+        self._waiting: deque[Future[None]] = deque()
         self.seconds = 0.0
 
     def __enter__(self) -> _Sink:
@@ -260,7 +274,7 @@ class _Sink:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             while self._waiting and kind is None:
-                self._waiting.pop(0).result()
+                self._waiting.popleft().result()
         finally:
             # What was handed over is still written: after Ctrl-C it is part of what was finished.
             self._thread.shutdown(wait=True)
@@ -268,22 +282,18 @@ class _Sink:
 
     def put(self, batch: Batch, maps: Maps | None) -> None:
         """Hand over a batch; waits while two are being written. Raises what writing raised."""
-        while self._waiting and self._waiting[0].done():
-            self._waiting.pop(0).result()
-        self._places.acquire()
+        while len(self._waiting) > 1:
+            self._waiting.popleft().result()
         self._waiting.append(self._thread.submit(self._write, batch, maps))
 
     def _write(self, batch: Batch, maps: Maps | None) -> None:
         start = time.perf_counter()
-        try:
-            self._writer.write(batch, maps)
-            if maps is not None:
-                self._gallery.add(self._captions(batch, maps), batch.images, maps.maps)
-                if self._options.overlays:
-                    self._overlays(batch, maps)
-        finally:
-            self._places.release()
-            self.seconds += time.perf_counter() - start
+        self._writer.write(batch, maps)
+        if maps is not None:
+            self._gallery.add(self._captions(batch, maps), batch.images, maps.maps)
+            if self._options.overlays:
+                self._overlays(batch, maps)
+        self.seconds += time.perf_counter() - start
 
     def _captions(self, batch: Batch, maps: Maps) -> list[Caption]:
         spec = self._gallery.spec
@@ -294,30 +304,31 @@ class _Sink:
         ]
 
     def _overlays(self, batch: Batch, maps: Maps) -> None:
+        drawn = [m for m in self._gallery.spec.maps if m.kind != "activations"]
+        ranges = {m.name: self._gallery.ranges(m, maps.maps[m.name]) for m in drawn}
         jobs = []
-        for m in self._gallery.spec.maps:
-            values = maps.maps[m.name]
-            ranges = None if m.kind == "activations" else self._gallery.ranges(m, values)
-            for i, record in enumerate(batch.good):
-                limits = None if ranges is None else (float(ranges[i, 0]), float(ranges[i, 1]))
-                jobs.append(self._pool.submit(self._overlay, record, values[i], m.name, limits))
+        for i, record in enumerate(batch.good):
+            limits = {name: (float(r[i, 0]), float(r[i, 1])) for name, r in ranges.items()}
+            own = {name: values[i] for name, values in maps.maps.items()}
+            jobs.append(self._pool.submit(self._overlay, record, own, limits))
         for job in jobs:
             job.result()
 
-    def _overlay(self, record: Record, values: npt.NDArray, name: str, limits: tuple[float, float] | None) -> None:
+    def _overlay(self, record: Record, maps: dict[str, npt.NDArray], limits: dict[str, tuple[float, float]]) -> None:
         look = self._options.look
-        if limits is None:  # a layer's channels have no one place on the photo: one grey picture for each
-            picture = render.channel_mosaic(values, limit=None)
-        else:
-            try:
-                photo = decode.read_upright(record.path)
-            except PhotoError:
-                return  # it went away since it was decoded; its evidence is in the row
-            assert record.view is not None
-            picture = render.overlay_on_photo(
-                values, photo, record.view, limits, look.colormap, look.opacity, threads=1
-            )
-        sinks.write_picture(sinks.overlay_path(self._out, record.name, name), picture)
+        pictures = {  # a layer's channels have no one place on the photo: one grey picture for each
+            name: render.channel_mosaic(values, limit=None) for name, values in maps.items() if name not in limits
+        }
+        # The photo may have gone since it was decoded, or the view be thinner than a pixel: the row has the rest.
+        with contextlib.suppress(PhotoError, UsageError):
+            photo = decode.read_upright(record.path) if limits else None
+            for name, shown in limits.items():
+                assert record.view is not None
+                pictures[name] = render.overlay_on_photo(
+                    maps[name], photo, record.view, shown, look.colormap, look.opacity, threads=1
+                )
+        for name, picture in pictures.items():
+            sinks.write_picture(sinks.overlay_path(self._out, record.name, name), picture)
 
 
 # ---- sheet --------------------------------------------------------------------------------------------------------
@@ -347,25 +358,28 @@ def sheet(
         UsageError: no run, a wrong expression, or no photo that matches.
     """
     info = sinks.read_run(folder)
-    spec = Spec.from_json(json.dumps(info["contract"]))
-    seen = f"({where}) AND error IS NULL" if where else "error IS NULL"
-    table = sinks.read_evidence(folder, seen, order_by, limit)
+    spec = Spec.from_json(json.dumps(info.get("contract")))
+    look = look or Look()
+    _check_look(spec, look)
+    # Photos that could not be read go last and are dropped: no bracket around `where` that it could close.
+    last = "error IS NOT NULL"
+    table = sinks.read_evidence(folder, where, f"{last}, {order_by}" if order_by else last, limit)
+    table = table.filter(table["error"].is_null())
     if table.num_rows == 0:
         raise UsageError(f"sheet: no photo of {folder} matches {where or 'anything'}; loosen --where")
-    gallery = Gallery(spec, look or Look(), range(table.num_rows))
-    _add_evidence(gallery, table, "exact" if info.get("options", {}).get("decode") == "exact" else "fast")
-    parts = [f"where {where}" if where else "", f"ordered by {order_by}" if order_by else ""]
-    text = ", ".join(p for p in parts if p)
-    drawn = gallery.draw(title or f"{spec.model}: where it looks", f"{table.num_rows} photos {text}".strip())
-    sinks.write_picture(out, drawn)
+    gallery = Gallery(spec, look, range(table.num_rows))
+    options = info.get("options")
+    _add_evidence(gallery, table, "exact" if isinstance(options, dict) and options.get("decode") == "exact" else "fast")
+    asked = [f"{word} {said}" for word, said in (("where", where), ("ordered by", order_by)) if said]
+    subtitle = f"{table.num_rows} photos {', '.join(asked)}".strip()
+    sinks.write_picture(out, gallery.draw(title or _title(spec), subtitle))
     return table.num_rows
 
 
 def _add_evidence(gallery: Gallery, table: Any, mode: Literal["fast", "exact"]) -> None:
     spec, p = gallery.spec, gallery.spec.preprocessing
     captions, images = [], []
-    names = ("path", "name", "label", "prediction", "confidence")
-    for i, row in enumerate(table.select(names).to_pylist()):
+    for i, row in enumerate(table.select(["path", "name", "label", "prediction", "confidence"]).to_pylist()):
         try:
             image = decode.read_view(row["path"], p, mode)[0]
         except PhotoError:  # moved or removed since the run: its evidence is still worth a card
@@ -373,8 +387,12 @@ def _add_evidence(gallery: Gallery, table: Any, mode: Literal["fast", "exact"]) 
             row["name"] += " (the photo is gone)"
         images.append(image)
         captions.append(Caption(i, row["name"], row["label"], row["prediction"], row["confidence"]))
-    kept = [m.name for m in spec.maps if m.name in table.schema.names]
-    gallery.add(captions, np.stack(images), {name: sinks.restore_map(table, name) for name in kept})
+    kept = {m.name: sinks.restore_map(table, m.name) for m in spec.maps if m.name in table.schema.names}
+    gallery.add(captions, np.stack(images), kept)
+
+
+def _title(spec: Spec) -> str:
+    return f"{spec.model}: where it looks"
 
 
 def _evenly(count: int, limit: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "load.h"
@@ -96,12 +97,13 @@ void resize_row(const uint8_t* in, const Kernel& kernel, int64_t channels, int64
     if (channels == 4) resize_row<4>(in, kernel, out_width, out);
 }
 
-/// All bytes of an output row at once: it runs over source rows, each of which is read in order.
-void mix_rows(const uint8_t* rows, int64_t bytes, const int32_t* weight, int64_t count, std::vector<int32_t>& sums,
+/// All bytes of an output row at once: it runs over source rows, `stride` apart, each of which is read in order.
+void mix_rows(const uint8_t* rows, int64_t stride, const int32_t* weight, int64_t count, std::vector<int32_t>& sums,
               uint8_t* out) {
+    const auto bytes = static_cast<int64_t>(sums.size());
     std::fill(sums.begin(), sums.end(), kHalf);
     for (int64_t i = 0; i < count; ++i) {
-        const uint8_t* row = rows + i * bytes;
+        const uint8_t* row = rows + i * stride;
         int32_t* sum = sums.data();
         const int32_t share = weight[i];
         for (int64_t b = 0; b < bytes; ++b) sum[b] += row[b] * share;
@@ -140,63 +142,124 @@ void check(const Images& image, const Canvas& out, const Box& box) {
     }
 }
 
+/// One call of `resize`: what both orders of the passes need.
+struct Job {
+    const Images& image;
+    const Canvas& out;
+    Kernel across, down;
+    bool same_width, same_height, alpha;
+    int64_t first_row, last_row;  // of the source, as far as they are needed
+    int workers;
+
+    /// Calls body(begin, end) for bands of `rows` rows, on several threads.
+    template <typename Body>
+    void in_bands(int64_t rows, const Body& body) const {
+        const int64_t bands = std::min<int64_t>(rows, workers * 4);
+        parallel_for(bands, workers, [&](int64_t part) { body(rows * part / bands, rows * (part + 1) / bands); });
+    }
+
+    bool as_it_is() const { return image.stride_c == 1 && image.stride_w == image.c && !alpha; }
+
+    /// A source row with its channels side by side, premultiplied where there is alpha: itself, or a copy in `buffer`.
+    const uint8_t* row(int64_t y, uint8_t* buffer) const {
+        const uint8_t* from = image.data + y * image.stride_h;
+        if (as_it_is()) return from;
+        load_pixels(from, image.stride_w, image.stride_c, image.w, image.c, buffer);
+        if (alpha) premultiply(buffer, image.w);
+        return buffer;
+    }
+};
+
+void across_then_down(const Job& job) {
+    const int64_t channels = job.image.c;
+    const int64_t bytes = job.out.w * channels;
+    std::vector<uint8_t> narrow(static_cast<size_t>((job.last_row - job.first_row) * bytes));
+    job.in_bands(job.last_row - job.first_row, [&](int64_t begin, int64_t end) {
+        std::vector<uint8_t> buffer(static_cast<size_t>(job.image.w * channels));
+        for (int64_t y = begin; y < end; ++y) {
+            const uint8_t* row = job.row(job.first_row + y, buffer.data());
+            uint8_t* to = narrow.data() + y * bytes;
+            if (job.same_width) {
+                std::copy_n(row, bytes, to);
+            } else {
+                resize_row(row, job.across, channels, job.out.w, to);
+            }
+        }
+    });
+    job.in_bands(job.out.h, [&](int64_t begin, int64_t end) {
+        std::vector<int32_t> sums(static_cast<size_t>(bytes));
+        for (int64_t y = begin; y < end; ++y) {
+            uint8_t* to = job.out.data + y * job.out.stride_h;
+            if (job.same_height) {
+                std::copy_n(narrow.data() + y * bytes, bytes, to);
+            } else {
+                const auto window = job.down.windows[y];
+                const uint8_t* rows = narrow.data() + (window.start - job.first_row) * bytes;
+                mix_rows(rows, bytes, job.down.weights_of(y), window.count, sums, to);
+            }
+            if (job.alpha) divide_by_alpha(to, job.out.w);
+        }
+    });
+}
+
+/// The height shrinks here, so there always is something to do down.
+void down_then_across(const Job& job) {
+    const int64_t channels = job.image.c;
+    const int64_t bytes = job.image.w * channels;
+    const uint8_t* source = job.image.data + job.first_row * job.image.stride_h;
+    int64_t stride = job.image.stride_h;
+    std::vector<uint8_t> copy;
+    if (!job.as_it_is()) {
+        copy.resize(static_cast<size_t>((job.last_row - job.first_row) * bytes));
+        job.in_bands(job.last_row - job.first_row, [&](int64_t begin, int64_t end) {
+            for (int64_t y = begin; y < end; ++y) job.row(job.first_row + y, copy.data() + y * bytes);
+        });
+        source = copy.data();
+        stride = bytes;
+    }
+    job.in_bands(job.out.h, [&](int64_t begin, int64_t end) {
+        std::vector<int32_t> sums(static_cast<size_t>(bytes));
+        std::vector<uint8_t> low(static_cast<size_t>(bytes));
+        for (int64_t y = begin; y < end; ++y) {
+            uint8_t* to = job.out.data + y * job.out.stride_h;
+            const auto window = job.down.windows[y];
+            const uint8_t* rows = source + (window.start - job.first_row) * stride;
+            mix_rows(rows, stride, job.down.weights_of(y), window.count, sums, job.same_width ? to : low.data());
+            if (!job.same_width) resize_row(low.data(), job.across, channels, job.out.w, to);
+            if (job.alpha) divide_by_alpha(to, job.out.w);
+        }
+    });
+}
+
 }  // namespace
 
 void resize(const Images& image, const Canvas& out, Filter filter, const Box* box_or_null, int threads) {
     const Box whole{0.0, 0.0, static_cast<double>(image.w), static_cast<double>(image.h)};
     const Box box = box_or_null != nullptr ? *box_or_null : whole;
     check(image, out, box);
-    const int64_t channels = image.c;
     const bool same_width = out.w == image.w && box.left == 0.0 && box.right == whole.right;
     const bool same_height = out.h == image.h && box.top == 0.0 && box.bottom == whole.bottom;
-    const bool alpha = channels == 4 && !(same_width && same_height);
+    // Rounding and clipping come between the passes, so that their order shows. This is Pillow 13's.
+    const int64_t lost_height = image.h - out.h, lost_width = image.w - out.w;
+    const bool down_first = lost_height > 0 && lost_height > 2 * lost_width;
 
     const auto single = [](double value) { return static_cast<float>(value); };
-    const Kernel across = make_kernel(image.w, single(box.left), single(box.right), out.w, filter);
-    const Kernel down = make_kernel(image.h, single(box.top), single(box.bottom), out.h, filter);
+    Kernel across = make_kernel(image.w, single(box.left), single(box.right), out.w, filter);
+    Kernel down = make_kernel(image.h, single(box.top), single(box.bottom), out.h, filter);
     const int64_t first_row = same_height ? 0 : down.windows.front().start;
     const int64_t last_row = same_height ? image.h : down.windows.back().start + down.windows.back().count;
-
-    // Across first, for the rows that are needed, then down.
-    const int64_t bytes = out.w * channels;
-    std::vector<uint8_t> narrow(static_cast<size_t>((last_row - first_row) * bytes));
-    const int workers = useful_threads(threads, std::max((last_row - first_row) * out.w, out.h * out.w), kGrain);
-    const auto in_bands = [workers](int64_t rows, const auto& body) {
-        const int64_t bands = std::min<int64_t>(rows, workers * 4);
-        parallel_for(bands, workers, [&](int64_t part) { body(rows * part / bands, rows * (part + 1) / bands); });
-    };
-    in_bands(last_row - first_row, [&](int64_t begin, int64_t end) {
-        std::vector<uint8_t> copy(static_cast<size_t>(image.w * channels));
-        const bool packed = image.stride_c == 1 && image.stride_w == channels;
-        for (int64_t y = begin; y < end; ++y) {
-            const uint8_t* row = image.data + (first_row + y) * image.stride_h;
-            if (!packed || alpha) {
-                load_pixels(row, image.stride_w, image.stride_c, image.w, channels, copy.data());
-                if (alpha) premultiply(copy.data(), image.w);
-                row = copy.data();
-            }
-            uint8_t* to = narrow.data() + y * bytes;
-            if (same_width) {
-                std::copy_n(row, bytes, to);
-            } else {
-                resize_row(row, across, channels, out.w, to);
-            }
-        }
-    });
-    in_bands(out.h, [&](int64_t begin, int64_t end) {
-        std::vector<int32_t> sums(static_cast<size_t>(bytes));
-        for (int64_t y = begin; y < end; ++y) {
-            uint8_t* to = out.data + y * out.stride_h;
-            if (same_height) {
-                std::copy_n(narrow.data() + y * bytes, bytes, to);
-            } else {
-                const auto window = down.windows[y];
-                const uint8_t* rows = narrow.data() + (window.start - first_row) * bytes;
-                mix_rows(rows, bytes, down.weights_of(y), window.count, sums, to);
-            }
-            if (alpha) divide_by_alpha(to, out.w);
-        }
-    });
+    const int64_t work = down_first ? out.h * image.w : std::max((last_row - first_row) * out.w, out.h * out.w);
+    const Job job{image,
+                  out,
+                  std::move(across),
+                  std::move(down),
+                  same_width,
+                  same_height,
+                  image.c == 4 && !(same_width && same_height),
+                  first_row,
+                  last_row,
+                  useful_threads(threads, work, kGrain)};
+    (down_first ? down_then_across : across_then_down)(job);
 }
 
 }  // namespace saccade

@@ -1,6 +1,6 @@
 """What crosses the doors between rooms: the types, the errors, the program file's container, the atomic write.
 
-Imports NumPy and the standard library, nothing heavier.
+Importing it loads the standard library alone, so that `saccade --help` answers at once.
 """
 
 from .atomic import replacing

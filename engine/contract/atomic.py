@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,29 +19,21 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         SaccadeError: the folder cannot be made or written, or the disk is full.
     """
     final = Path(path)
-    temporary: Path | None = None
+    temporary = final.with_name(f".{final.stem[:40]}-{secrets.token_hex(6)}.part{final.suffix}")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{final.stem[:40]}-", suffix=f".part{final.suffix}", dir=final.parent)
-        os.close(handle)
-        temporary = Path(name)
+        # With the permissions of any new file, as the umask says; asking for the umask itself would set it for a
+        # moment, for all threads.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield temporary
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes 0600; a result is an ordinary file
         os.replace(temporary, final)
-        temporary = None
     except OSError as error:
         reason = error.strerror or error
         raise SaccadeError(
             f"write: cannot write {final}: {reason}; free some space, or choose a folder that you may write to"
         ) from error
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        with contextlib.suppress(OSError):
+            temporary.unlink()

@@ -1,18 +1,24 @@
 """The program file: one file of the runtime's own kind with the contract in its own metadata, under the key `saccade`.
 
-ONNX keeps it in `metadata_props`, TorchScript in an extra file. In both it is the last thing in the file, appended to
-what the runtime's own library wrote, and read here without that library: nothing of a file from someone else is
-parsed by a framework before its sizes, its hash and its contract's schema have been checked.
+ONNX keeps it in `metadata_props`, TorchScript in an extra file. In both it is appended to what the runtime's own
+library wrote, and read here without that library: nothing of a file from someone else is parsed by a framework before
+its sizes, its hash and its contract's schema have been checked.
+
+The hash is over all bytes of the file but the contract's own, whose text must be the very one that `Spec.to_json` would
+write: a single changed byte anywhere is found.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import mmap
 import os
+import struct
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -24,8 +30,10 @@ Format = Literal["onnx", "torchscript"]
 KEY = "saccade"
 MAX_CONTRACT = 16 * 2**20
 """Bytes of the longest contract that is read: a thousand times a usual one."""
-_MAX_ENTRIES = 100_000
+_MAX_FIELDS = 100_000
+_MAX_DIRECTORY = 8 * 2**20
 _MAX_PACKED = 64 * 2**20
+_HASH_LENGTH = len("sha256:") + 2 * 64
 _METADATA_PROPS = 14  # the number of ModelProto's field, of onnx.proto
 
 Span = tuple[int, int]
@@ -38,18 +46,25 @@ def append_contract(path: str | os.PathLike[str], kind: Format, spec: Spec) -> S
         The contract as written: with the hash of everything in the file.
     """
     path = Path(path)
-    body = _onnx(path)[1] if kind == "onnx" else _torchscript(path)[1]
-    spec = dataclasses.replace(spec, hash=body + _text_hash(spec))
-    text = spec.to_json().encode()
     if kind == "onnx":
-        entry = _field(1, KEY.encode()) + _field(2, text)
+        spec = dataclasses.replace(spec, hash=_onnx(path)[1] + _text_hash(spec))
+        entry = _field(1, KEY.encode()) + _field(2, spec.to_json().encode())
         with open(path, "ab") as file:
             file.write(_field(_METADATA_PROPS, entry))
-    else:
-        with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
-            root = archive.namelist()[0].partition("/")[0]
-            moment = zipfile.ZipInfo(f"{root}/extra/{KEY}", date_time=(1980, 1, 1, 0, 0, 0))  # same bytes every time
-            archive.writestr(moment, text)
+        return spec
+    # In a zip the contract's length is in the directory, which is hashed: it goes in with a hash of the right length.
+    text = dataclasses.replace(spec, hash="0" * _HASH_LENGTH).to_json().encode()
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
+        root = archive.namelist()[0].partition("/")[0]
+        moment = zipfile.ZipInfo(f"{root}/extra/{KEY}", date_time=(1980, 1, 1, 0, 0, 0))  # same bytes every time
+        archive.writestr(moment, text)
+    spec = dataclasses.replace(spec, hash=_torchscript(path)[1] + _text_hash(spec))
+    text = spec.to_json().encode()
+    with open(path, "r+b") as file:
+        spans = _contract_spans(file, path)
+        for (start, _), part in zip(spans, (text, *[struct.pack("<I", zlib.crc32(text))] * 2), strict=True):
+            file.seek(start)
+            file.write(part)
     return spec
 
 
@@ -65,10 +80,13 @@ def read_contract(path: str | os.PathLike[str]) -> tuple[Format, Spec]:
     """
     path = Path(path)
     try:
+        if path.exists() and not path.is_file():  # opening a named pipe would wait for ever
+            raise UsageError(f"load: {path} is no ordinary file; expected a program that `saccade compile` made")
         with open(path, "rb") as file:
             magic = file.read(4)
-    except OSError as error:
-        raise UsageError(f"load: cannot open program {path}: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"load: cannot open program {path}: {reason}") from None
     kind: Format = "torchscript" if magic == b"PK\x03\x04" else "onnx"
     if not magic:
         raise SaccadeError(f"load: {path} is empty (0 bytes); compile the program again")
@@ -84,7 +102,7 @@ def read_contract(path: str | os.PathLike[str]) -> tuple[Format, Spec]:
         raise SaccadeError(f"load: the contract of {path} is not UTF-8; compile the program again") from None
     except SaccadeError as error:
         raise SaccadeError(f"load: {path}: {str(error).removeprefix('load: ')}") from None
-    if spec.hash != body + _text_hash(spec):
+    if spec.hash != body + _text_hash(spec) or spec.to_json().encode() != text:
         raise SaccadeError(
             f"load: {path} is damaged or was changed: its bytes no longer have the hash in its contract; "
             "copy or compile it again"
@@ -96,41 +114,54 @@ def _text_hash(spec: Spec) -> str:
     return hashlib.sha256(dataclasses.replace(spec, hash="").to_json().encode()).hexdigest()
 
 
+def _hash_around(view: memoryview, spans: Sequence[Span]) -> str:
+    """The hash of all bytes that are in none of `spans`, which are in order."""
+    digest, at = hashlib.sha256(), 0
+    for start, end in (*spans, (len(view), len(view))):
+        digest.update(view[at:start])
+        at = end
+    return "sha256:" + digest.hexdigest()
+
+
 # ---- ONNX: a protobuf message, read by its outermost fields alone ------------------------------------------------
 
 
 def _onnx(path: Path) -> tuple[bytes | None, str]:
-    """(the contract's bytes or None, the hash of every other byte)."""
-    digest, contract = hashlib.sha256(), None
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        view = memoryview(data)
-        try:
-            for number, whole, payload in _fields(view, path, known=True):
-                if number == _METADATA_PROPS and (text := _entry(view[slice(*payload)], path)) is not None:
-                    if contract is not None:
-                        raise SaccadeError(f"load: {path} has two contracts; compile the program again")
-                    contract = text
-                else:
-                    for start in range(*whole, 2**24):
-                        digest.update(view[start : min(start + 2**24, whole[1])])
-        finally:
-            view.release()
-    return contract, "sha256:" + digest.hexdigest()
+    """(the contract's bytes or None, the hash of every byte outside of its field)."""
+    contract, spans = None, []
+    with (
+        open(path, "rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        memoryview(data) as view,
+    ):
+        for number, whole, payload in _fields(view, path, _MAX_FIELDS):
+            if not 1 <= number <= 64:
+                raise _no_program(path)
+            if number == _METADATA_PROPS and (text := _entry(view, payload, path)) is not None:
+                if contract is not None:
+                    raise SaccadeError(f"load: {path} has two contracts; compile the program again")
+                contract, spans = text, [whole]
+        return contract, _hash_around(view, spans)
 
 
-def _entry(view: memoryview, path: Path) -> bytes | None:
+def _entry(view: memoryview, span: Span, path: Path) -> bytes | None:
     """The value of a StringStringEntryProto whose key is ours."""
-    if len(view) > MAX_CONTRACT:
-        raise SaccadeError(f"load: {path} has {len(view):,} bytes of metadata; expected at most {MAX_CONTRACT:,}")
-    found = {number: bytes(view[slice(*payload)]) for number, _, payload in _fields(view, path, known=False)}
+    if span[1] - span[0] > MAX_CONTRACT:
+        raise SaccadeError(
+            f"load: {path} has {span[1] - span[0]:,} bytes of metadata; expected at most {MAX_CONTRACT:,}"
+        )
+    with view[slice(*span)] as entry:
+        found = {number: bytes(entry[slice(*payload)]) for number, _, payload in _fields(entry, path, 16)}
     return found.get(2, b"") if found.get(1) == KEY.encode() else None
 
 
-def _fields(view: memoryview, path: Path, known: bool) -> Iterator[tuple[int, Span, Span]]:
-    """(field number, span of the whole field, span of its payload) of a protobuf message."""
-    at, end = 0, len(view)
+def _fields(view: memoryview, path: Path, most: int) -> Iterator[tuple[int, Span, Span]]:
+    """(field number, span of the whole field, span of its payload) of a protobuf message with at most `most` fields."""
+    at, end, count = 0, len(view), 0
     while at < end:
         start = at
+        if (count := count + 1) > most:
+            raise _no_program(path)
         tag, at = _varint(view, at, path)
         number, wire = tag >> 3, tag & 7
         if wire == 0:
@@ -145,8 +176,6 @@ def _fields(view: memoryview, path: Path, known: bool) -> Iterator[tuple[int, Sp
             raise _no_program(path)
         if at > end:
             raise SaccadeError(f"load: {path} is cut short (a field ends at byte {at:,} of {end:,}); copy it again")
-        if known and not 1 <= number <= 64:
-            raise _no_program(path)
         yield number, (start, at), (payload, at)
 
 
@@ -183,30 +212,63 @@ def _encode(value: int) -> bytes:
 # ---- TorchScript: a zip archive -----------------------------------------------------------------
 
 
+class _Cautious(io.BufferedReader):
+    """A file of which no more is read at once than a zip's directory may have."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(_MAX_DIRECTORY + 1 if size is None or size < 0 else min(size, _MAX_DIRECTORY + 1))
+        if len(data) > _MAX_DIRECTORY:
+            raise zipfile.BadZipFile("its directory is too long")
+        return data
+
+
 def _torchscript(path: Path) -> tuple[bytes | None, str]:
-    """(the contract's bytes or None, the hash of every other entry's name and bytes)."""
-    digest, contract = hashlib.sha256(), None
+    """(the contract's bytes or None, the hash of every byte but those and their two checksums)."""
+    with open(path, "rb") as file:
+        spans = _contract_spans(file, path)
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
+            text, *sums = (bytes(view[slice(*span)]) for span in spans) if spans else (None,)
+            if text is not None and sums != [struct.pack("<I", zlib.crc32(text))] * 2:
+                raise SaccadeError(f"load: the contract of {path} is damaged; copy or compile it again")
+            return text, _hash_around(view, sorted(spans))
+
+
+def _contract_spans(file: io.BufferedIOBase, path: Path) -> list[Span]:
+    """Where the archive has the contract's text, and its checksum before it and in the directory; [] without one."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _Cautious(io.FileIO(file.fileno(), closefd=False)) as cautious, zipfile.ZipFile(cautious) as archive:
             entries = archive.infolist()
-            size = path.stat().st_size
-            names = {e.filename for e in entries}
-            if len(entries) > _MAX_ENTRIES or len(names) != len(entries):
-                raise SaccadeError(f"load: {path} has too many or repeated entries; expected a TorchScript archive")
+            size = os.fstat(file.fileno()).st_size
+            if len({e.filename for e in entries}) != len(entries):
+                raise SaccadeError(f"load: {path} has repeated entries; expected a TorchScript archive")
             # torch stores tensors as they are and packs only its code: what may unpack is bounded apart.
             packed = sum(e.file_size for e in entries if e.compress_type != zipfile.ZIP_STORED)
-            if sum(e.compress_size for e in entries) > size or packed > _MAX_PACKED:
+            stored = all(e.compress_type != zipfile.ZIP_STORED or e.file_size == e.compress_size for e in entries)
+            if sum(e.compress_size for e in entries) > size or packed > _MAX_PACKED or not stored:
                 raise SaccadeError(f"load: {path} unpacks to more than a TorchScript archive does; it is not loaded")
-            for entry in sorted(entries, key=lambda e: e.filename):
-                with archive.open(entry) as file:
-                    if entry.filename.partition("/")[2] == f"extra/{KEY}":
-                        if entry.file_size > MAX_CONTRACT:
-                            raise SaccadeError(f"load: {path} has a contract of {entry.file_size:,} bytes")
-                        contract = file.read()
-                        continue
-                    digest.update(f"{entry.filename}\0{entry.file_size}\0".encode())
-                    while chunk := file.read(2**24):
-                        digest.update(chunk)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise SaccadeError(f"load: {path} is cut short or damaged ({error}); copy or compile it again") from None
-    return contract, "sha256:" + digest.hexdigest()
+            own = [i for i, e in enumerate(entries) if e.filename.partition("/")[2] == f"extra/{KEY}"]
+            if not own:
+                return []
+            entry = entries[own[0]]
+            if len(own) > 1:
+                raise SaccadeError(f"load: {path} has two contracts; compile the program again")
+            if entry.file_size > MAX_CONTRACT or entry.compress_type != zipfile.ZIP_STORED:
+                raise SaccadeError(
+                    f"load: {path} has a contract of {entry.file_size:,} bytes; expected fewer, unpacked"
+                )
+            record = archive.start_dir
+            for _ in range(own[0]):
+                cautious.seek(record + 28)
+                record += 46 + sum(struct.unpack("<3H", cautious.read(6)))
+            cautious.seek(entry.header_offset + 26)
+            text = entry.header_offset + 30 + sum(struct.unpack("<2H", cautious.read(4)))
+            spans = [(text, text + entry.file_size)]
+            spans += [(at, at + 4) for at in (entry.header_offset + 14, record + 16)]
+            if any(end > size for _, end in spans):
+                raise zipfile.BadZipFile("an entry lies outside of it")
+            return spans
+    except SaccadeError:
+        raise
+    except Exception as error:  # of damaged archives zipfile raises half a dozen types
+        reason = " ".join(str(error).split())[:200]
+        raise SaccadeError(f"load: {path} is cut short or damaged ({reason}); copy or compile it again") from None

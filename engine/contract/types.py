@@ -8,12 +8,13 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from .errors import SaccadeError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 SCHEMA = 1
 """The version of the contract that this release writes and the newest that it reads."""
@@ -24,6 +25,9 @@ ATTRIBUTES = ("brightness", "contrast", "saturation", "red", "green", "blue", "s
 Resize = Literal["crop", "stretch"]
 Interpolation = Literal["bilinear", "bicubic"]
 MapKind = Literal["cam", "gradient", "activations"]
+
+MAX_SIDE = 16384
+"""Pixels of the longest side of a network's input."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,9 @@ class ModelOptions:
         input_size: (height, width).
         resize, shorter, interpolation, mean, std: see `Preprocessing`.
         classes: the class names.
+
+    Raises:
+        UsageError: a value that no network takes.
     """
 
     input_size: tuple[int, int] | None = None
@@ -68,6 +75,26 @@ class ModelOptions:
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
     classes: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        def need(holds: bool, name: str, expected: str) -> None:
+            if not holds:
+                raise UsageError(f"{name}={getattr(self, name)!r:.80}: expected {expected}")
+
+        size = self.input_size
+        pair = size is None or (isinstance(size, tuple) and len(size) == 2 and all(_size(s, MAX_SIDE) for s in size))
+        need(pair, "input_size", f"(height, width), each 1 to {MAX_SIDE}")
+        need(self.shorter is None or _size(self.shorter, MAX_SIDE), "shorter", f"1 to {MAX_SIDE}")
+        need(self.resize in (None, *get_args(Resize)), "resize", " or ".join(get_args(Resize)))
+        filters = get_args(Interpolation)
+        need(self.interpolation in (None, *filters), "interpolation", " or ".join(filters))
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            need(values is None or _numbers(values), name, "a number for each channel")
+        need(self.std is None or all(s > 0 for s in self.std), "std", "numbers above 0")
+        names = self.classes
+        texts = names is None or (isinstance(names, (list, tuple)) and all(isinstance(n, str) for n in names))
+        need(texts, "classes", "a list of names")
 
 
 @dataclass(frozen=True)
@@ -139,20 +166,23 @@ class Spec:
             SaccadeError: not JSON, a foreign or newer schema, or a field that is missing, unknown or out of range.
         """
         try:
-            raw = json.loads(text)
+            raw = json.loads(text, parse_constant=_finite, parse_float=_finite)
         except (ValueError, RecursionError) as error:
-            raise SaccadeError(f"load: the contract is not JSON ({error}); compile the program again") from None
-        if not isinstance(raw, dict) or not isinstance(raw.get("schema"), int):
+            raise SaccadeError(f"load: the contract is not JSON ({_line(error)}); compile the program again") from None
+        schema = raw.get("schema") if isinstance(raw, dict) else None
+        if not isinstance(schema, int) or isinstance(schema, bool):
             raise SaccadeError("load: the contract names no schema; expected a saccade program; compile it again")
-        if raw["schema"] != SCHEMA:
+        if schema != SCHEMA:
             raise SaccadeError(
-                f"load: the contract has schema {raw['schema']}, this saccade reads schema {SCHEMA}; "
+                f"load: the contract has schema {str(schema)[:20]}, this saccade reads schema {SCHEMA}; "
                 "compile the program again with this version, or install the version that made it"
             )
         try:
-            return _spec(raw)
-        except (KeyError, TypeError, ValueError) as error:
-            raise SaccadeError(f"load: the contract is damaged ({error}); compile the program again") from None
+            spec = _spec(raw)
+            spec.to_json().encode()  # lone surrogates, and depths that only writing finds too deep
+        except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            raise SaccadeError(f"load: the contract is damaged ({_line(error)}); compile the program again") from None
+        return spec
 
     def class_name(self, index: int) -> str:
         """The name of class `index`, or `class 17` where the program carries no names."""
@@ -185,21 +215,59 @@ class Spec:
         """The softmax of the predicted class, float32 [N], of logits [N, K]; None where that means nothing."""
         if not self.softmax or self.num_outputs < 2:
             return None
+        import numpy as np
+
         shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
         return (1 / np.exp(shifted).sum(axis=1)).astype(np.float32)
 
 
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text[:20]} is no finite number")
+    return value
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _size(value: object, limit: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= limit
+
+
+def _numbers(values: object) -> bool:
+    return isinstance(values, (list, tuple)) and all(
+        isinstance(v, (int, float)) and not isinstance(v, bool) and -1e300 < v < 1e300 for v in values
+    )
+
+
 def _spec(raw: dict[str, Any]) -> Spec:
-    known = {f.name for f in dataclasses.fields(Spec)}
-    if unknown := set(raw) - known:
-        raise ValueError(f"unknown field {sorted(unknown)[0]!r}")
-    prep = Preprocessing(**{**raw["preprocessing"], **{k: tuple(raw["preprocessing"][k]) for k in ("mean", "std")}})
-    maps = tuple(MapSpec(**{**m, "shape": tuple(m["shape"])}) for m in raw["maps"])
-    classes = None if raw["classes"] is None else tuple(raw["classes"])
-    calibration = raw["calibration"] and {k: (float(lo), float(hi)) for k, (lo, hi) in raw["calibration"].items()}
-    spec = Spec(**{**raw, "preprocessing": prep, "maps": maps, "classes": classes, "calibration": calibration})
+    _need_fields(raw, Spec)
+    _need_fields(raw["preprocessing"], Preprocessing)
+    prep = raw["preprocessing"] | {k: _listed(raw["preprocessing"][k], k) for k in ("mean", "std")}
+    maps = []
+    for m in _listed(raw["maps"], "maps"):
+        _need_fields(m, MapSpec)
+        maps.append(MapSpec(**{**m, "shape": _listed(m["shape"], "shape")}))
+    changed = {"preprocessing": Preprocessing(**prep), "maps": tuple(maps)}
+    if raw["classes"] is not None:
+        changed["classes"] = _listed(raw["classes"], "classes")
+    if raw["calibration"] is not None:
+        changed["calibration"] = {k: _listed(v, "calibration") for k, v in raw["calibration"].items()}
+    spec = Spec(**{**raw, **changed})
     _check(spec)
     return spec
+
+
+def _need_fields(table: dict[str, Any], kind: type) -> None:
+    if different := sorted(table.keys() ^ {f.name for f in dataclasses.fields(kind)}):
+        raise ValueError(f"{'unknown' if different[0] in table else 'missing'} field {different[0][:40]!r}")
+
+
+def _listed(value: object, name: str) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise TypeError(f"{name} must be a list")
+    return tuple(value)
 
 
 def _check(spec: Spec) -> None:
@@ -207,40 +275,42 @@ def _check(spec: Spec) -> None:
         if not holds:
             raise ValueError(what)
 
-    def size(value: object, limit: int) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= limit
+    def text(value: object, limit: int = 1000) -> bool:
+        return isinstance(value, str) and len(value) <= limit
 
     p = spec.preprocessing
-    need(isinstance(spec.model, str) and len(spec.model) <= 1000, "model must be a name")
-    need(isinstance(spec.hash, str) and len(spec.hash) <= 200, "hash must be text")
-    need(isinstance(spec.weights_hash, str) and len(spec.weights_hash) <= 200, "weights_hash must be text")
-    need(size(p.height, 16384) and size(p.width, 16384), "input size must be 1 to 16384")
-    need(p.channels in (1, 3), "channels must be 1 or 3")
-    need(p.resize in ("crop", "stretch"), "resize must be crop or stretch")
-    need(size(p.shorter, 16384) if p.resize == "crop" else p.shorter is None, "shorter must go with resize=crop")
-    need(p.interpolation in ("bilinear", "bicubic"), "interpolation must be bilinear or bicubic")
+    need(text(spec.model) and spec.model.isprintable(), "model must be a name")
+    need(text(spec.hash, 200) and text(spec.weights_hash, 200), "hash and weights_hash must be text")
+    need(_size(p.height, MAX_SIDE) and _size(p.width, MAX_SIDE), f"input size must be 1 to {MAX_SIDE}")
+    need(_size(p.channels, 3) and p.channels != 2, "channels must be 1 or 3")
+    need(p.resize in get_args(Resize), "resize must be crop or stretch")
+    need(_size(p.shorter, MAX_SIDE) if p.resize == "crop" else p.shorter is None, "shorter must go with resize=crop")
+    need(p.interpolation in get_args(Interpolation), "interpolation must be bilinear or bicubic")
     for name, values in (("mean", p.mean), ("std", p.std)):
-        numbers = all(isinstance(v, (int, float)) and math.isfinite(v) for v in values)
-        need(len(values) == p.channels and numbers, f"{name} must be {p.channels} numbers")
+        need(len(values) == p.channels and _numbers(values), f"{name} must be {p.channels} numbers")
     need(all(v > 0 for v in p.std), "std must be above 0")
     need(1 <= len(spec.maps) <= 64, "maps must have 1 to 64 entries")
     for m in spec.maps:
-        need(all(isinstance(v, str) and len(v) <= 1000 for v in (m.name, m.method, m.layer)), "a map's names are text")
+        names = (m.name, m.method, m.layer)
+        need(all(text(v) and v.isprintable() for v in names), "a map's name, method and layer must be names")
         need(m.name.isidentifier() and m.name not in ("logits", "features"), f"map name {m.name[:40]!r}")
-        need(m.kind in ("cam", "gradient", "activations"), f"map kind {str(m.kind)[:40]!r}")
-        need(len(m.shape) == (3 if m.kind == "activations" else 2), f"shape of {m.name}")
-        need(all(size(s, 65536) for s in m.shape) and math.prod(m.shape) <= 2**28, f"shape of {m.name}")
-    need(len({m.name for m in spec.maps}) == len(spec.maps), "map names must differ")
-    need(spec.features is None or size(spec.features, 2**20), "features must be null or 1 to 2^20")
-    need(size(spec.num_outputs, 2**24), "num_outputs must be 1 to 2^24")
+        need(m.kind in get_args(MapKind), f"map kind {str(m.kind)[:40]!r}")
+        need(len(m.shape) == (3 if m.kind == "activations" else 2), f"shape of {m.name[:40]}")
+        need(all(_size(s, 65536) for s in m.shape) and math.prod(m.shape) <= 2**28, f"shape of {m.name[:40]}")
+    names = {m.name for m in spec.maps}
+    need(len(names) == len(spec.maps), "map names must differ")
+    need(spec.features is None or _size(spec.features, 2**20), "features must be null or 1 to 2^20")
+    need(_size(spec.num_outputs, 2**24), "num_outputs must be 1 to 2^24")
     need(isinstance(spec.softmax, bool), "softmax must be true or false")
     need(spec.target == "class", f"target kind {str(spec.target)[:40]!r} is not known to this version")
     if spec.classes is not None:
         need(len(spec.classes) == spec.num_outputs, f"{len(spec.classes)} classes for {spec.num_outputs} outputs")
-        need(all(isinstance(c, str) and len(c) <= 1000 for c in spec.classes), "class names must be text")
-    need(isinstance(spec.versions, dict) and isinstance(spec.proof, dict), "versions and proof must be tables")
-    for low, high in (spec.calibration or {}).values():
-        need(math.isfinite(low) and math.isfinite(high) and low < high, "calibration must be low < high")
+        need(all(text(c) for c in spec.classes), "class names must be text")
+    need(isinstance(spec.versions, dict) and all(text(v) for v in spec.versions.values()), "versions must be texts")
+    need(isinstance(spec.proof, dict), "proof must be a table")
+    for name, limits in (spec.calibration or {}).items():
+        need(name in names, f"calibration of {name[:40]!r}, which is no map")
+        need(len(limits) == 2 and _numbers(limits) and limits[0] < limits[1], "calibration must be low < high")
 
 
 @dataclass

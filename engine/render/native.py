@@ -186,10 +186,11 @@ def resize(
     box: Box | None = None,
     threads: int = 1,
 ) -> npt.NDArray[np.uint8]:
-    """Resize a photo with antialiasing, to the pixels that Pillow's `Image.resize` gives.
+    """Resize a photo with antialiasing, to the very pixels that Pillow 13's `Image.resize` gives.
 
-    It goes across first and then down. So did every Pillow before 13; that one goes down first where height shrinks
-    more than width, and differs there by what rounding and clipping in between make of it, mostly one level.
+    It goes across first and then down, or down first where the picture loses more than twice as many rows as columns.
+    Before 13, Pillow always went across first: there it differs by what rounding and clipping in between make of it,
+    mostly one level.
 
     Args:
         image: uint8 [H, W, C], C = 1 (grey), 3 (RGB) or 4 (RGBA, weighted by alpha).

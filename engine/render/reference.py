@@ -127,7 +127,7 @@ def tile(
 
 
 def resize(image: U8, height: int, width: int, filter: Filter = "bilinear", box: Box | None = None) -> U8:
-    """One axis after the other, rounded to bytes in between, as Pillow does; RGBA is weighted by its alpha."""
+    """One axis after the other, rounded to bytes in between, as Pillow 13 does; RGBA is weighted by its alpha."""
     left, top, right, bottom = box or (0.0, 0.0, float(image.shape[1]), float(image.shape[0]))
     across = filter_matrix(image.shape[1], left, right, width, filter)
     down = filter_matrix(image.shape[0], top, bottom, height, filter)
@@ -136,10 +136,11 @@ def resize(image: U8, height: int, width: int, filter: Filter = "bilinear", box:
     if image.shape[2] == 4 and not unchanged:
         product = pixels[..., :3] * pixels[..., 3:] + 128
         pixels[..., :3] = (product + (product >> 8)) >> 8
-    if across is not None:
-        pixels = _to_bytes(np.einsum("ox,yxc->yoc", across, pixels))
-    if down is not None:
-        pixels = _to_bytes(np.einsum("oy,yxc->oxc", down, pixels))
+    lost_rows, lost_columns = image.shape[0] - height, image.shape[1] - width
+    passes = [("ox,yxc->yoc", across), ("oy,yxc->oxc", down)]
+    for axes, weights in passes[::-1] if lost_rows > max(0, 2 * lost_columns) else passes:
+        if weights is not None:
+            pixels = _to_bytes(np.einsum(axes, weights, pixels))
     if image.shape[2] == 4 and not unchanged:
         alpha = pixels[..., 3:]
         divided = np.minimum(255 * pixels[..., :3] // np.maximum(alpha, 1), 255)

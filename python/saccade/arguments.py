@@ -36,7 +36,8 @@ Resize = Annotated[
     ),
 ]
 Shorter = Annotated[
-    int | None, typer.Option(help="Length of the shorter side before the crop, in pixels.", rich_help_panel=_MODEL)
+    int | None,
+    typer.Option(min=1, help="Length of the shorter side before the crop, in pixels.", rich_help_panel=_MODEL),
 ]
 Interpolation = Annotated[
     Literal["bilinear", "bicubic"] | None, typer.Option(help="How photos are scaled.", rich_help_panel=_MODEL)

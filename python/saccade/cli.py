@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
@@ -29,7 +30,9 @@ from .arguments import (
 from .engine.contract.errors import SaccadeError, UsageError
 
 if TYPE_CHECKING:
-    from .engine.contract import ModelOptions
+    from collections.abc import Sequence
+
+    from .engine.contract import ModelOptions, Spec
 
 app = typer.Typer(
     name="saccade",
@@ -43,7 +46,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-NOTHING_DONE, USAGE, SOME_FAILED = 1, 2, 3
+NOTHING_DONE, USAGE, SOME_FAILED, STOPPED = 1, 2, 3, 130
 
 
 @app.command()
@@ -98,9 +101,11 @@ def compile(
     is proven before it is kept: in float64 against autograd, and in its own runtime.
     """
     from .engine import decode, pipeline
-    from .engine.compiler import load_model
+    from .engine.compiler import SUFFIX, load_model
     from .listing import proof_lines
 
+    if out.suffix != SUFFIX[to]:
+        raise UsageError(f"compile: --out {out}: expected a name that ends in {SUFFIX[to]}, or another --to")
     options = _options(input_size, resize, shorter, interpolation, mean, std, classes)
     photos = decode.list_photos([str(calibrate)]) if calibrate else None
     with _status(f"compiling {model}"):
@@ -179,12 +184,12 @@ def run(
     from .engine import execute, pipeline
     from .listing import Progress, make_room
 
-    asked = _options(input_size, resize, shorter, interpolation, mean, std, classes)
+    described = _options(input_size, resize, shorter, interpolation, mean, std, classes)
     listed = decoding.list_photos(photos, str(labels) if labels else None)
-    path = _program(program, runtime, weights, asked, method, layer)
+    path = _program(program, runtime, weights, described, method, layer)
     runner = execute.load(path, device, runtime)
-    if classes is not None:
-        runner.spec = _with_classes(runner.spec, asked.classes or ())
+    if described.classes is not None:
+        runner.spec = _with_classes(runner.spec, described.classes)
     options = pipeline.RunOptions(
         target=runner.spec.class_index(target),
         batch_size=batch_size,
@@ -193,6 +198,7 @@ def run(
         overlays=overlays,
         keep=keep,
     )
+    pipeline.check_options(runner.spec, options)  # before an older run is removed
     make_room(out, overwrite)
     with Progress(len(listed)) as progress:
         result = pipeline.run(runner, listed, out, options, progress)
@@ -252,14 +258,22 @@ def demo(
 def main() -> NoReturn:
     """The entry point: an error that a person may see is one line on stderr and an exit code."""
     try:
-        app(standalone_mode=True)
+        app()
     except SaccadeError as error:
-        print(f"saccade: {error}", file=sys.stderr)
+        _complain(str(error))
         sys.exit(USAGE if isinstance(error, UsageError) else NOTHING_DONE)
-    except KeyboardInterrupt:
-        print("saccade: stopped; what was finished is kept", file=sys.stderr)
-        sys.exit(130)
+    except (KeyboardInterrupt, SystemExit) as left:  # typer makes an exit code of Ctrl-C
+        if isinstance(left, SystemExit) and left.code != STOPPED:
+            raise
+        _complain("stopped; what was finished is kept")
+        sys.exit(STOPPED)
     sys.exit(0)
+
+
+def _complain(message: str) -> None:
+    """One line, whatever a file's name or a program's contract has in it."""
+    line = "".join(c if c.isprintable() else " " for c in message)
+    print(f"saccade: {line}".encode(errors="backslashreplace").decode(), file=sys.stderr)
 
 
 # ---- from words to values -----------------------------------------------------------------------------------------
@@ -282,13 +296,15 @@ def _options(
         if len(parts) > 2 or not all(p.isdecimal() and 0 < int(p) <= 16384 for p in parts):
             raise UsageError(f"--input-size {input_size!r}: expected 224, or height x width as 200x320")
         size = (int(parts[0]), int(parts[-1]))
-    names = None
+    names: tuple[str, ...] | None = None
     if classes is not None:
         try:
-            names = tuple(classes.read_text(encoding="utf-8").split("\n"))
+            names = tuple(
+                line.strip() for line in classes.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
+            )
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"--classes {classes}: cannot read it as text: {error}") from None
-        names = tuple(n.strip() for n in (names[:-1] if names[-1] == "" else names))
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise UsageError(f"--classes {classes}: cannot read it as text: {reason}") from None
     return ModelOptions(size, resize, shorter, interpolation, _numbers("--mean", mean), _numbers("--std", std), names)
 
 
@@ -305,8 +321,11 @@ def _program(
     program: str, runtime: str, weights: str, options: ModelOptions, method: list[str] | None, layer: str | None
 ) -> Path:
     if Path(program).suffix in (".onnx", ".ts"):
-        if method or layer:
-            raise UsageError(f"run: {program} is compiled already; --method and --layer go with a MODEL")
+        given = {"method": method, "layer": layer, "weights": weights if weights != "pretrained" else None}
+        given |= {f.name: getattr(options, f.name) for f in fields(options) if f.name != "classes"}
+        if extra := [name for name, value in given.items() if value is not None]:
+            option = extra[0].replace("_", "-")
+            raise UsageError(f"run: {program} is compiled already; --{option} goes with a MODEL")
         return Path(program)
     from . import cache
 
@@ -317,21 +336,24 @@ def _program(
     return path
 
 
-def _with_classes(spec: Any, names: tuple[str, ...] | Any) -> Any:
-    import dataclasses
-
+def _with_classes(spec: Spec, names: Sequence[str]) -> Spec:
     if len(names) != spec.num_outputs:
         raise UsageError(f"--classes: {len(names)} names for the {spec.num_outputs} outputs of {spec.model}")
-    return dataclasses.replace(spec, classes=tuple(names))
+    return replace(spec, classes=tuple(names))
 
 
 def _print(what: Any) -> None:
+    """Print a table, or text as it stands; nothing is cut or wrapped where nobody looks at a terminal."""
     from rich.console import Console
 
-    Console(highlight=False, soft_wrap=True).print(what)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    if not console.is_terminal:
+        console.width = 10_000
+    console.print(what)
 
 
 def _status(text: str) -> Any:
     from rich.console import Console
+    from rich.text import Text
 
-    return Console(stderr=True).status(text)
+    return Console(stderr=True).status(Text(text))

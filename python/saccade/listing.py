@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 from rich.table import Table
@@ -20,22 +21,23 @@ if TYPE_CHECKING:
     from .engine.compiler import Network
     from .engine.pipeline import RunResult
 
-_RUN_FILES = ("run.json", "sheet.jpg", "evidence", "overlays")
+_RUN_FILES = ("sheet.jpg", "evidence", "overlays", "run.json")  # the last one says that the others are a run's
 
 
-def layer_table(network: Network) -> Table:
+def layer_table(network: Network) -> Group:
     """Every module call in the order of execution, with its output's shape."""
     default = network.default_layer()
-    table = Table(title=f"{network.name}: input {_shape(network.input_shape)}", title_justify="left", box=None)
+    title = f"{network.name}: input {_shape(network.input_shape)}"
+    if default:
+        title += f"\n{default.name} is where grad-cam looks by default"
+    table = Table(box=None)
     for name in ("#", "layer", "type", "output [N, …]"):
         table.add_column(name, justify="right" if name == "#" else "left", no_wrap=True)
     for i, layer in enumerate(network.layers, 1):
-        mark = "  [green]← grad-cam looks here by default[/green]" if default and layer.name == default.name else ""
-        style = "" if layer.leaf else "bold"
-        table.add_row(
-            str(i), f"[{style}]{layer.name}[/]" if style else layer.name, layer.type, _shape(layer.shape) + mark
-        )
-    return table
+        mark = Text(" ←", "green") if default and layer.name == default.name else Text()
+        name = Text(layer.name, "" if layer.leaf else "bold")
+        table.add_row(str(i), name, Text(layer.type), Text(_shape(layer.shape)) + mark)
+    return Group(Text(title), table)
 
 
 def proof_lines(spec: Spec, out: Path) -> str:
@@ -45,7 +47,7 @@ def proof_lines(spec: Spec, out: Path) -> str:
         exact = spec.proof["mathematics_float64"][m.name]
         file = spec.proof["file_float32"][m.name]
         lines.append(
-            f"  {m.name} \\[N, {_shape(m.shape)}]: {m.method} at {m.layer}; differs from autograd by {exact:.0e} in "
+            f"  {m.name} [N, {_shape(m.shape)}]: {m.method} at {m.layer}; differs from autograd by {exact:.0e} in "
             f"float64, as a file in float32 by {file['max']:.0e} of the maximum"
         )
     counts = spec.proof["convolutions"]
@@ -57,9 +59,9 @@ def findings_table(findings: Sequence[Finding]) -> Table:
     """The doctor's report."""
     table = Table(box=None, show_header=False)
     for finding in findings:
-        sign = "[green]✓[/green]" if finding.good else "[red]✗[/red]"
+        sign = Text("✓", "green") if finding.good else Text("✗", "red")
         advice = "" if finding.good or not finding.advice else f"\n→ {finding.advice}"
-        table.add_row(sign, finding.name, Text(finding.details + advice))
+        table.add_row(sign, Text(finding.name), Text(finding.details + advice))
     return table
 
 
@@ -100,7 +102,7 @@ class Progress:
         lines = [f"{result.photos:,} photos in {result.seconds:.1f} s ({rate:.1f} per second){failed}"]
         lines += [f"  {result.sheet}"] if result.sheet else []
         lines.append(f"  {out / 'evidence'}")
-        Console(highlight=False, soft_wrap=True).print("\n".join(lines))
+        print("\n".join(lines))
 
 
 class _Rate(ProgressColumn):
@@ -112,14 +114,17 @@ def make_room(out: Path, overwrite: bool) -> None:
     """See that OUT holds no run: with `overwrite` the run's own files are removed, and nothing else.
 
     Raises:
-        UsageError: there is a run, and it was not said to replace it.
-        SaccadeError: OUT is a file, or cannot be emptied.
+        UsageError: OUT is a file; there is a run, and it was not said to replace it; or there are files in the way
+            that are no run's.
+        SaccadeError: it cannot be emptied.
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"run: {out} is a file; expected a folder for the results")
-    there = [out / name for name in _RUN_FILES if (out / name).exists()]
+    there = [out / name for name in _RUN_FILES if os.path.lexists(out / name)]
+    if there and not (out / "run.json").is_file():
+        raise UsageError(f"run: {out} holds {there[0].name!r}, which is no run's; choose another folder")
     if there and not overwrite:
-        raise UsageError(f"run: {out} holds a run already ({there[0].name}); choose another folder, or --overwrite")
+        raise UsageError(f"run: {out} holds a run already; choose another folder, or --overwrite")
     for path in there:
         try:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

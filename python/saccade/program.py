@@ -6,7 +6,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -53,7 +53,10 @@ class Program:
         Raises:
             UsageError: another dtype or shape, or a class that the network does not have.
         """
-        array = np.asarray(images)
+        try:
+            array = np.asarray(images)
+        except (TypeError, ValueError, RuntimeError) as error:  # a tensor on a GPU, rows of different lengths
+            raise UsageError(f"run: the images cannot be read as an array ({' '.join(str(error).split())})") from None
         array = array[None] if array.ndim == 3 else array
         goal = self.spec.class_index(target) if isinstance(target, str) else target
         return Explanation(self.spec, array, self.runner.run(array, goal))
@@ -63,9 +66,12 @@ class Program:
 
         Raises:
             PhotoError: one of them cannot be read.
+            UsageError: none was named.
         """
         from .engine import decode
 
+        if not photos:
+            raise UsageError("view: expected at least one photo's path")
         return np.stack([decode.read_view(str(p), self.spec.preprocessing, "exact")[0] for p in photos])
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -195,9 +201,9 @@ def compile(
     from .engine import pipeline
     from .engine.compiler import SUFFIX
 
-    found = _model(model, weights, options)
     if to not in SUFFIX:
         raise UsageError(f"compile: to={to!r}: expected one of {', '.join(SUFFIX)}")
+    found = _model(model, weights, options)
     folder = tempfile.TemporaryDirectory(prefix="saccade-")
     path = Path(folder.name, f"program{SUFFIX[to]}")
     pipeline.compile_program(found, methods or ("grad-cam",), path, to, layer)
@@ -214,10 +220,14 @@ def layers(model: nn.Module | str, weights: str = "random", **options: Any) -> l
 
 
 def _model(model: nn.Module | str, weights: str, options: dict[str, Any]) -> Model:
+    from torch import nn
+
     from .engine.compiler import load_model, wrap_module
 
     if isinstance(model, str):
         return load_model(model, weights, _options(options))
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"compile: expected an nn.Module or a model's name, got {type(model).__name__}")
     return wrap_module(model, type(model).__name__, _options(options))
 
 
@@ -225,6 +235,10 @@ def _options(given: dict[str, Any]) -> ModelOptions:
     known = ModelOptions.__dataclass_fields__
     if unknown := [k for k in given if k not in known]:
         raise UsageError(f"compile: there is no option {unknown[0]!r}; there are {', '.join(known)}")
-    if isinstance(size := given.get("input_size"), int):
-        given = {**given, "input_size": (size, size)}
+    given = dict(given)
+    if (size := given.get("input_size")) is not None:
+        given["input_size"] = tuple(size) if isinstance(size, Iterable) else (size, size)
+    for name in ("mean", "std"):  # one number for all channels, or an array of them
+        if (values := given.get(name)) is not None:
+            given[name] = tuple(np.atleast_1d(values).tolist())
     return ModelOptions(**given)
