@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..contract import Maps, Spec, UsageError
+from ..contract import Maps, SaccadeError, Spec, UsageError
 from ..contract.program_file import read_contract
 from .devices import cuda_devices
 from .session import Session
@@ -58,7 +58,13 @@ class Runner:
                 f"run: target {int(asked.min() if asked.min() < -1 else asked.max())} is out of range; "
                 f"{self.spec.model} has classes 0 to {k - 1} (-1: the predicted one)"
             )
-        logits, *rest = self._session(np.ascontiguousarray(images), asked)
+        try:
+            logits, *rest = self._session(np.ascontiguousarray(images), asked)
+        except Exception as error:  # out of memory, or a graph that is not what its contract says
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise SaccadeError(
+                f"run: {self.runtime} fails on a batch of {len(images)} ({reason[0][:200]}); try a smaller batch size"
+            ) from error
         maps = dict(zip((m.name for m in self.spec.maps), rest, strict=False))
         explained = np.where(asked < 0, logits.argmax(axis=1), asked)
         return Maps(logits, explained, maps, rest[-1] if self.spec.features else None)

@@ -25,7 +25,7 @@ WEIGHTS = Path(__file__).parent
 
 
 class WoodsNet(nn.Module):
-    """A small classifier of woods with and without a tank, about 25,000 parameters.
+    """A small classifier of woods with and without a tank, about 28,000 parameters.
 
     Images float32 [N, 3, 128, 128], normalised with `MEAN` and `STD`, to logits float32 [N, 2] (`CLASSES`). Global
     average pooling and one linear layer follow the last block, so Grad-CAM there is exactly the CAM of Zhou et al.
