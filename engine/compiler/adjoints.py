@@ -47,8 +47,124 @@ def _pooling_matrix(size: int, out: int) -> Tensor:
     return ((position >= start) & (position < end)).to(torch.float64) / (end - start)
 
 
+def mean(x: Tensor, dim: Sequence[int] | None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Tensor:
+    """A mean over whole pictures, one axis after the other: ONNX Runtime sums up all 15,360 numbers of a 64x80 photo
+    in one float32, 4e-6 off; axis by axis it is 1e-7.
+    """
+    if dim is None or len(dim) < 3:
+        return aten.mean.dim(x, dim, keepdim, dtype=dtype)
+    for axis in sorted((d % x.dim() for d in dim), reverse=True):
+        x = aten.mean.dim(x, [axis], keepdim, dtype=dtype)
+    return x
+
+
+def conv2d_by_name(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sequence[int] = (1, 1),
+    padding: str = "valid",
+    dilation: Sequence[int] = (1, 1),
+    groups: int = 1,
+) -> Tensor:
+    """Convolution whose padding is "same" or "valid"; an even reach pads one place more at the far side."""
+    reach = [d * (k - 1) if padding == "same" else 0 for d, k in zip(_pair(dilation), weight.shape[2:], strict=True)]
+    odd = [r % 2 for r in reach]
+    if any(odd):
+        x = constant_pad_nd(x, [0, odd[1], 0, odd[0]])
+    return F.conv2d(x, weight, bias, _pair(stride), [r // 2 for r in reach], _pair(dilation), groups)
+
+
+def constant_pad_nd(x: Tensor, pad: Sequence[int], value: float = 0) -> Tensor:
+    """Padding, or cutting where negative, one axis after the other: the operator itself cannot be traced with a free
+    batch under `torch.func.grad`."""
+    for i in range(0, len(pad), 2):
+        axis = x.dim() - 1 - i // 2
+        before, after = pad[i], pad[i + 1]
+        start, length = max(-before, 0), x.shape[axis] - max(-before, 0) - max(-after, 0)
+        if length != x.shape[axis]:
+            x = x.narrow(axis, start, length)
+        parts = []
+        for count in (before, after):
+            shape = [count if d == axis else n for d, n in enumerate(x.shape)]
+            parts.append(x.new_full(shape, value) if count > 0 else None)
+        x = torch.cat([p for p in (parts[0], x, parts[1]) if p is not None], dim=axis)
+    return x
+
+
+def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
+    """Padding in any of its modes."""
+    if mode == "constant":
+        return constant_pad_nd(x, pad, value or 0)
+    if mode != "circular":
+        return aten.pad(x, pad, mode, value)
+    for i in range(0, len(pad), 2):
+        axis, size = x.dim() - 1 - i // 2, x.shape[x.dim() - 1 - i // 2]
+        before, after = max(pad[i], 0), max(pad[i + 1], 0)
+        parts = [x.narrow(axis, size - before, before), x, x.narrow(axis, 0, after)]
+        x = torch.cat([p for p in parts if p.shape[axis]], dim=axis)
+        x = constant_pad_nd(x, [0, 0] * (i // 2) + [min(pad[i], 0), min(pad[i + 1], 0)])
+    return x
+
+
+def instance_norm(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    use_input_stats: bool,
+    momentum: float,
+    eps: float,
+    cudnn_enabled: bool,
+) -> Tensor:
+    """Each plane minus its mean over its standard deviation; PyTorch's own goes through batch norm in training mode."""
+    shape = [1, -1] + [1] * (x.dim() - 2)
+    if use_input_stats:
+        places = list(range(2, x.dim()))
+        x = x - x.mean(dim=places, keepdim=True)
+        x = x * torch.rsqrt((x * x).mean(dim=places, keepdim=True) + eps)
+    else:
+        assert running_mean is not None and running_var is not None
+        x = (x - running_mean.reshape(shape)) * torch.rsqrt(running_var + eps).reshape(shape)
+    x = x if weight is None else x * weight.reshape(shape)
+    return x if bias is None else x + bias.reshape(shape)
+
+
+def _upsample(operator: Any) -> Callable[..., Tensor]:
+    """Upsampling as two matrix products; PyTorch's own, traced backward, takes the batch size for a constant.
+
+    The matrices are the operator's own answers for the unit vectors, so they are its own interpolation to the bit.
+    """
+
+    def upsample(x: Tensor, output_size: Sequence[int] | None, *more: Any) -> Tensor:
+        *options, scales = more  # align_corners, where the operator has it
+        sides = x.shape[-2:]
+        sizes = output_size or [int(n * s) for n, s in zip(sides, scales, strict=True)]
+        matrices = []
+        for i, (n, out) in enumerate(zip(sides, sizes, strict=True)):
+            unit = torch.eye(n, dtype=torch.float64).reshape(1, n, n, 1)
+            one = None if scales is None else [scales[i], 1.0]
+            matrices.append(operator(unit, [out, 1] if one is None else None, *options, one)[0, :, :, 0].T)
+        return _both_axes(x, *matrices)
+
+    return upsample
+
+
+def _pair(value: Sequence[int]) -> list[int]:
+    return list(value) * (2 // len(value))
+
+
 FORWARD: dict[Any, Callable[..., Any]] = {
     aten.adaptive_avg_pool2d.default: adaptive_avg_pool2d,
+    aten.mean.dim: mean,
+    aten.conv2d.padding: conv2d_by_name,
+    aten.constant_pad_nd.default: constant_pad_nd,
+    aten.pad.default: pad,
+    aten.instance_norm.default: instance_norm,
+    aten.upsample_nearest2d.vec: _upsample(aten.upsample_nearest2d.vec),
+    aten.upsample_bilinear2d.vec: _upsample(aten.upsample_bilinear2d.vec),
+    aten.upsample_bicubic2d.vec: _upsample(aten.upsample_bicubic2d.vec),
     # The traced tensors' memory order is the tracer's guess; a reshape is right for every order.
     aten.view.default: aten.reshape.default,
 }
@@ -94,6 +210,11 @@ def convolution_backward(
     # The strided convolution may have left a margin of its input unread; the transposed one has to give it back.
     lost = [(n + 2 * p - r - 1) % s for n, p, r, s in zip(x.shape[2:], padding, reach, stride, strict=True)]
     return aten.convolution(grad, weight, None, stride, padding, dilation, True, lost, groups), None, None
+
+
+def hardsigmoid_backward(grad: Tensor, x: Tensor) -> Tensor:
+    """PyTorch's own kernel takes its sixth as a float32 in double precision too: 3e-8 off, and so is this."""
+    return torch.where((x > -3) & (x < 3), grad * 0.16666667163372040, torch.zeros_like(grad))
 
 
 def native_batch_norm_backward(
@@ -145,11 +266,10 @@ def avg_pool2d_backward(
 ) -> Tensor:
     """Both axes' averages are matrices, so the gradient is the same product with them transposed."""
     (height, width), (h, w) = x.shape[-2:], grad.shape[-2:]
-    kernel = list(kernel_size) * (2 // len(kernel_size))
-    step = list(stride) * (2 // len(stride)) if stride else kernel
-    pad = list(padding) * (2 // len(padding))
-    rows, count_y = _window_matrix(height, h, kernel[0], step[0], pad[0], count_include_pad)
-    columns, count_x = _window_matrix(width, w, kernel[1], step[1], pad[1], count_include_pad)
+    kernel, edge = _pair(kernel_size), _pair(padding)
+    step = _pair(stride) if stride else kernel
+    rows, count_y = _window_matrix(height, h, kernel[0], step[0], edge[0], count_include_pad)
+    columns, count_x = _window_matrix(width, w, kernel[1], step[1], edge[1], count_include_pad)
     divisor = count_y.unsqueeze(1) * count_x
     if divisor_override is not None:
         divisor = torch.full_like(divisor, divisor_override)
@@ -173,7 +293,6 @@ BACKWARD: dict[Any, Callable[..., Any]] = {
         [
             aten.threshold_backward,
             aten.hardtanh_backward,
-            aten.hardsigmoid_backward,
             aten.hardswish_backward,
             aten.leaky_relu_backward,
             aten.elu_backward,
@@ -192,6 +311,7 @@ BACKWARD: dict[Any, Callable[..., Any]] = {
         ]
     ),
     aten.convolution_backward.default: convolution_backward,
+    aten.hardsigmoid_backward.default: hardsigmoid_backward,
     aten.native_batch_norm_backward.default: native_batch_norm_backward,
     aten.max_pool2d_with_indices_backward.default: max_pool2d_with_indices_backward,
     aten.avg_pool2d_backward.default: avg_pool2d_backward,

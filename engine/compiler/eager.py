@@ -69,7 +69,8 @@ def explain(
         activation = x if path == "input" else seen[path, call]
         gradient = None
         if method != "activations":
-            (gradient,) = torch.autograd.grad(score, activation, retain_graph=True, allow_unused=True)
+            if score.requires_grad and activation.requires_grad:
+                (gradient,) = torch.autograd.grad(score, activation, retain_graph=True, allow_unused=True)
             gradient = torch.zeros_like(activation) if gradient is None else gradient
         found.append(Explained(map_of(method, activation, gradient).detach(), activation.detach(), gradient))
     return logits.detach(), found

@@ -63,7 +63,7 @@ def emit_onnx(module: fx.GraphModule, traced: Traced, path: Path) -> None:
                 optimize=True,
             )
         except Exception as error:
-            reason = str(error.__cause__ or error).strip().splitlines()[0]
+            reason = str(error.__cause__ or error).strip().splitlines()[0][:300]
             raise SaccadeError(
                 f"compile: torch's ONNX exporter refused this graph ({reason}); use --to torchscript"
             ) from error

@@ -7,6 +7,7 @@ import difflib
 import importlib
 import math
 import os
+import pickle
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from ..contract import ModelOptions, Preprocessing, SaccadeError, UsageError
 from ..contract.types import Interpolation
+from .exported import load_exported
 from .network import Network, import_module
 
 _SEED = 0  # of `--weights random`: the same network every time
@@ -138,16 +140,7 @@ def _timm(name: str, weights: str, options: ModelOptions) -> Model:
 
 
 def _exported(path: Path, options: ModelOptions) -> Model:
-    if not path.is_file():
-        raise UsageError(f"model {path}: there is no such file; expected an exported program (torch.export.save)")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            program = torch.export.load(str(path))
-    except Exception as error:
-        raise UsageError(
-            f"model {path}: torch.export cannot load it ({_line(error)}); expected a program of torch.export.save"
-        ) from None
+    program = load_exported(path)
     network = Network(path.stem, program, None)
     channels, height, width = network.input_shape
     base = Preprocessing(
@@ -174,10 +167,15 @@ def _function(model: str, weights: str, options: ModelOptions) -> Model:
         raise UsageError(
             f"model {model!r}: there is no module {error.name!r} here or among the installed ones"
         ) from None
+    except Exception as error:
+        raise UsageError(f"model {model!r}: importing {place!r} fails ({_line(error)})") from error
     function = getattr(found, attribute, None)
     if not callable(function):
         raise UsageError(f"model {model!r}: {place} has no function {attribute!r} that returns an nn.Module")
-    module = function()
+    try:
+        module = function()
+    except Exception as error:
+        raise UsageError(f"model {model!r}: {attribute}() fails ({_line(error)})") from error
     if not isinstance(module, nn.Module):
         raise UsageError(f"model {model!r}: expected an nn.Module, {attribute}() gave a {type(module).__name__}")
     if weights not in ("pretrained", "random"):
@@ -235,6 +233,11 @@ def read_state(file: str) -> dict[str, Tensor]:
 
             return safetensors.torch.load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # torch's own message says how to load it all the same
+        raise UsageError(
+            f"weights {file}: it holds more than tensors, or is damaged, and cannot be read safely; "
+            "save the module's state_dict() as .safetensors or .pth"
+        ) from None
     except Exception as error:
         raise UsageError(f"weights {file}: not a state dict that can be read safely ({_line(error)})") from None
     for key in ("state_dict", "model"):

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram
+from torch.export.graph_signature import OutputKind
 
 from ..contract import UsageError
 from .adjoints import FORWARD
@@ -75,7 +76,7 @@ class Network:
         program = program.run_decompositions({})  # makes in-place operators functional, keeps composite ones
         self.graph = program.graph
         self.state, self.input = _state_and_input(name, program)
-        self.output = _single_output(name, self.graph)
+        self.output = _single_output(name, program)
         value = self.input.meta["val"]
         self.batch = value.shape[0]
         self.fake_mode = value.fake_mode
@@ -91,6 +92,9 @@ class Network:
                 )
             if str(node.target) in _TRAINING_OPS or (str(node.target) == "aten.dropout.default" and node.args[2]):
                 raise UsageError(f"compile: {name} was exported in training mode ({node.target}); call .eval() first")
+            tags = getattr(node.target, "tags", ())
+            if torch.Tag.nondeterministic_seeded in tags and "dropout" not in str(node.target):
+                raise UsageError(f"compile: {name} draws random numbers ({node.target}); its maps would not be its own")
         self.layers = _layers(self.graph)
 
     # ---- names -------------------------------------------------------------------------------------------------
@@ -242,10 +246,22 @@ def _state_and_input(name: str, program: ExportedProgram) -> tuple[dict[str, Ten
     return state, node
 
 
-def _single_output(name: str, graph: fx.Graph) -> fx.Node:
-    outputs = next(n for n in graph.nodes if n.op == "output").args[0]
+def _single_output(name: str, program: ExportedProgram) -> fx.Node:
+    if changed := [s.target for s in program.graph_signature.output_specs if s.kind == OutputKind.BUFFER_MUTATION]:
+        raise UsageError(
+            f"compile: {name} changes its own state as it runs ({changed[0]}), as in training mode; call .eval() first"
+        )
+    outputs = next(n for n in program.graph.nodes if n.op == "output").args[0]
     if len(outputs) != 1 or not isinstance(outputs[0], fx.Node):
         raise UsageError(f"compile: {name} gives {len(outputs)} outputs; expected one, logits [N, K]")
+    container = program.call_spec.out_spec
+    if container is not None and not container.is_leaf():
+        kind = getattr(container.type, "__name__", "container")
+        raise UsageError(f"compile: {name} gives a {kind}; expected one tensor, logits [N, K]; wrap it in a module")
+    if not outputs[0].meta["val"].is_floating_point():
+        raise UsageError(
+            f"compile: {name} gives {outputs[0].meta['val'].dtype}; expected logits [N, K] with a gradient"
+        )
     shape = outputs[0].meta["val"].shape
     if len(shape) != 2 or not isinstance(shape[1], int):
         raise UsageError(f"compile: {name} gives an output of shape {[str(s) for s in shape]}; expected logits [N, K]")

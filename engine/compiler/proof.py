@@ -31,6 +31,11 @@ SMOOTH_MAP = 1e-3
 GRADIENT_MAP = 0.1
 """Largest RMS of the relative L2 error of a gradient map in float32."""
 
+_ROUNDING = 1e-12
+"""A mean gradient that is smaller, relative to the largest gradient, is rounding: nothing to make a map of."""
+
+Arrays = dict[str, np.ndarray]
+
 _LINEAR = (
     "aten.adaptive_avg_pool2d",
     "aten.addmm",
@@ -69,16 +74,25 @@ def pictures(preprocessing: Preprocessing, kinds: Sequence[str], seed: int = 0) 
     return np.stack(batch)
 
 
-def error_to_maximum(got: np.ndarray, expected: np.ndarray) -> float:
-    """The largest difference over a batch, relative to each image's own expected maximum."""
+def error_to_maximum(got: np.ndarray, expected: np.ndarray, scale: np.ndarray | None = None) -> float:
+    """The largest difference over a batch, relative to each image's own maximum.
+
+    Args:
+        scale: float64 [N], the maxima; by default those of `expected`. For a CAM they are those before its ReLU:
+            where nearly all of the map is negative, what is left above zero is as small as rounding.
+    """
+    if got.shape != expected.shape:
+        return float("inf")
     n = len(expected)
     difference = np.abs(got.astype(np.float64) - expected.astype(np.float64)).reshape(n, -1).max(axis=1)
-    scale = np.abs(expected).reshape(n, -1).max(axis=1).astype(np.float64)
+    scale = np.abs(expected).reshape(n, -1).max(axis=1).astype(np.float64) if scale is None else scale
     return float((difference / np.maximum(scale, 1e-30)).max()) if np.isfinite(difference).all() else float("inf")
 
 
 def relative_l2(got: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """Each image's L2 distance to the expected map, relative to that map's norm, float64 [N]."""
+    if got.shape != expected.shape:
+        return np.full(len(expected), np.inf)
     a, b = (v.astype(np.float64).reshape(len(v), -1) for v in (got, expected))
     distance, norm = np.linalg.norm(a - b, axis=1), np.linalg.norm(b, axis=1)
     return np.where(distance == 0, 0.0, distance / np.maximum(norm, 1e-30))
@@ -112,17 +126,24 @@ def prove(
     mathematics = dict.fromkeys(traced.outputs, 0.0)
     alive = {r.name: False for r in requests}
     for images, target in batches:
-        expected, living = reference(images, target)
-        with torch.no_grad():
-            got = exact(torch.from_numpy(images), torch.from_numpy(target))
+        expected, scales, living = reference(images, target)
+        try:
+            with torch.no_grad():
+                got = exact(torch.from_numpy(images), torch.from_numpy(target))
+        except RuntimeError as error:
+            raise SaccadeError(
+                f"compile: proof failed: the graph of {network.name} does not run on a batch of {len(images)} "
+                f"({str(error).strip().splitlines()[0][:200]}); no file was written; please report this network"
+            ) from error
         for name, a in zip(traced.outputs, got, strict=True):
-            mathematics[name] = max(mathematics[name], error_to_maximum(a.numpy(), expected[name]))
+            mathematics[name] = max(mathematics[name], error_to_maximum(a.numpy(), expected[name], scales.get(name)))
         alive = {name: alive[name] or living[name] for name in alive}
     for request in requests:
         if request.method.needs_gradient and not alive[request.name]:
+            averages = " averages to" if request.method.kind == "cam" else " is"
             raise UsageError(
-                f"compile: the gradient of {network.name}'s logits at {request.layer!r} is zero on every test picture; "
-                f"{request.method_name} has nothing to show there; choose another layer (see: saccade layers MODEL)"
+                f"compile: the gradient of {network.name}'s logits at {request.layer!r}{averages} zero on every test "
+                f"picture; {request.method_name} has nothing to show there; choose another layer (see: saccade layers MODEL)"
             )
     for name, error in mathematics.items():
         if not error <= MATHEMATICS:
@@ -162,10 +183,10 @@ def _check_file(
     for images, target in batches:
         got = run_file(images, target)
         # The class that the file explained: two nearly equal logits may swap places in float32.
-        expected, _ = reference(images, got.target)
+        expected, scales, _ = reference(images, got.target)
         worst["logits"] = max(worst["logits"], error_to_maximum(got.logits, expected["logits"]))
         for name, values in got.maps.items():
-            worst[name] = max(worst[name], error_to_maximum(values, expected[name]))
+            worst[name] = max(worst[name], error_to_maximum(values, expected[name], scales.get(name)))
             l2[name].extend(relative_l2(values, expected[name]))
     found: dict[str, dict[str, float]] = {"logits": {"max": _short(worst["logits"])}}
     if not worst["logits"] <= LOGITS:
@@ -188,7 +209,7 @@ def is_linear(network: Network, request: Request) -> bool:
 
 
 def _pool(target: Any) -> bool:
-    return getattr(target, "__name__", "") == "adaptive_avg_pool2d" or str(target).startswith("aten.reshape")
+    return getattr(target, "__name__", "") in ("adaptive_avg_pool2d", "mean") or str(target).startswith("aten.reshape")
 
 
 class Reference:
@@ -198,10 +219,24 @@ class Reference:
         self._network, self._preprocessing, self._requests = network, preprocessing, requests
         self._module = copy.deepcopy(network.module).double() if network.module is not None else None
 
-    def __call__(self, images: np.ndarray, target: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, bool]]:
-        """(logits and maps by output name, whether each method's gradient is anywhere not zero)."""
+    def __call__(self, images: np.ndarray, target: np.ndarray) -> tuple[Arrays, Arrays, dict[str, bool]]:
+        """Explain a batch.
+
+        Returns:
+            (logits and maps by output name; for CAMs and features what `error_to_maximum` takes for their maxima,
+            float64 [N]; whether each method's gradient is anywhere more than rounding).
+        """
         x = normalise(torch.from_numpy(images), self._preprocessing, torch.float64)
         goal = torch.from_numpy(target)
+        try:
+            return self._explain(x, goal)
+        except RuntimeError as error:
+            raise SaccadeError(
+                f"compile: no proof: {self._network.name} does not run in float64 "
+                f"({str(error).strip().splitlines()[0][:200]}); no file was written; take casts to float32 out of it"
+            ) from error
+
+    def _explain(self, x: Tensor, goal: Tensor) -> tuple[Arrays, Arrays, dict[str, bool]]:
         if self._module is not None:
             layers = {layer.name: layer for layer in self._network.layers}
             asked = [
@@ -214,13 +249,21 @@ class Reference:
             logits, found = eager.explain(self._module, x, goal, asked)
         else:
             logits, found = self._over_graph(x, goal)
-        expected, alive = {"logits": logits.numpy()}, {}
+        expected, scales, alive = {"logits": logits.numpy()}, {}, {}
         for request, explained in zip(self._requests, found, strict=True):
-            expected[request.name] = explained.map.numpy()
-            alive[request.name] = explained.gradient is not None and bool((explained.gradient != 0).any())
-            if request.method.kind == "cam" and "features" not in expected:
-                expected["features"] = _features(explained.activation.numpy(), explained.map.numpy())
-        return expected, alive
+            name, (cam, activation, gradient) = request.name, explained
+            expected[name] = cam.numpy()
+            alive[name] = gradient is not None and bool((gradient != 0).any())
+            if request.method.kind == "cam" and gradient is not None:
+                weights = gradient.mean(dim=(2, 3))
+                alive[name] = bool((weights.abs().max() > _ROUNDING * gradient.abs().max()).item())
+                signed = torch.einsum("nc,nchw->nhw", weights, activation)
+                scales[name] = signed.abs().amax(dim=(1, 2)).numpy()
+                if "features" not in expected:
+                    expected["features"] = _features(activation.numpy(), cam.numpy())
+                    share = np.maximum(cam.amax(dim=(1, 2)).numpy(), 1e-30) / np.maximum(scales[name], 1e-30)
+                    scales["features"] = np.abs(expected["features"]).max(axis=1) / share
+        return expected, scales, alive
 
     def _over_graph(self, x: Tensor, target: Tensor) -> tuple[Tensor, list[eager.Explained]]:
         state = {k: v.double() if v.is_floating_point() else v for k, v in self._network.state.items()}
@@ -234,7 +277,9 @@ class Reference:
             gradient = None
             if request.method.needs_gradient:
                 score = tail(activation).gather(1, goal.unsqueeze(1)).sum()
-                (gradient,) = torch.autograd.grad(score, activation)
+                if score.requires_grad:
+                    (gradient,) = torch.autograd.grad(score, activation, allow_unused=True)
+                gradient = torch.zeros_like(activation) if gradient is None else gradient
             explained = eager.map_of(request.method_name, activation, gradient).detach()
             found.append(eager.Explained(explained, activation.detach(), gradient))
         return logits, found

@@ -24,6 +24,8 @@ from .network import Network
 
 aten = torch.ops.aten
 
+_CONVOLUTIONS = ("convolution", "conv1d", "conv2d", "conv3d", "conv_transpose")  # by an operator's or adjoint's name
+
 
 @dataclass(frozen=True)
 class Request:
@@ -91,7 +93,16 @@ def trace(network: Network, preprocessing: Preprocessing, requests: Sequence[Req
     state = {k: mode.from_tensor(v, static_shapes=True) for k, v in network.state.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        graph_module = make_fx(program, decomposition_table=BACKWARD)(state, images, target)
+        try:
+            # Some decompositions fill or add in place; functionalized, no operator of the graph writes into a tensor.
+            functional = torch.func.functionalize(program, remove="mutations")
+            graph_module = make_fx(functional, decomposition_table=BACKWARD)(state, images, target)
+        except Exception as error:
+            reason = str(error).strip().splitlines()
+            raise UsageError(
+                f"compile: the backward pass of {network.name} cannot be written as a graph: "
+                f"{type(error).__name__}: {reason[0][:200] if reason else ''}; please report this network"
+            ) from error
     results = next(n for n in graph_module.graph.nodes if n.op == "output").args[0]
     shapes = [tuple(int(s) for s in n.meta["val"].shape[1:]) for n in results]
     module = _tidy(graph_module, network)
@@ -127,7 +138,7 @@ def float64(traced: Traced) -> fx.GraphModule:
 
 def convolutions(graph: fx.Graph) -> int:
     """How many convolutions a graph has: the count that shows whether there is one forward pass or two."""
-    return sum(n.target in (aten.convolution.default, aten.conv2d.default) for n in graph.nodes)
+    return sum(getattr(n.target, "__name__", "").startswith(_CONVOLUTIONS) for n in graph.nodes)
 
 
 def _check(network: Network, request: Request) -> None:

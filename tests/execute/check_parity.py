@@ -1,0 +1,126 @@
+"""What every network of `parity.SUBJECTS` has to hold."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import networks
+import numpy as np
+import onnx
+import parity
+import pytest
+import torch
+from torch import nn
+
+from saccade.engine.compiler import compiling
+from saccade.engine.compiler.proof import error_to_maximum, pictures
+from saccade.engine.compiler.trace import convolutions, trace
+
+
+def subject(name: str, folder: Path) -> tuple[parity.Subject, parity.Compiled]:
+    """A subject compiled for every runtime; skips where its weights are not there."""
+    found = parity.SUBJECTS[name]
+    if found.trained and not networks.WEIGHTS.is_dir():
+        pytest.skip("needs the shared weights (../shared/data)")
+    return found, parity.compile_everything(found.load(), folder)
+
+
+def check_mathematics(found: parity.Subject, compiled: parity.Compiled) -> None:
+    """The compiled graph in float64 is eager autograd in float64, also on flat and letterboxed pictures."""
+    drawn = pictures(compiled.model.preprocessing, ["flat", "letterboxed"], seed=12)
+    images = np.concatenate([parity.photos(compiled.model, found.photos, 2), drawn])
+    target = np.array([-1, 0, 1, -1])
+    exact = parity.eager_maps(compiled, images, target, torch.float64)
+    got = parity.graph_in_float64(compiled.traced, images, target)
+    for name, expected in exact.items():
+        assert error_to_maximum(got[name], expected) <= 1e-9, name
+
+
+def check_file(found: parity.Subject, compiled: parity.Compiled, count: int) -> dict[str, Any]:
+    """Each runtime in float32, in batches of 1, 3 and 8, is as near to float64 as eager float32 is.
+
+    Returns:
+        What was measured, with every single photo's error.
+    """
+    images = parity.photos(compiled.model, found.photos, count)
+    predicted = np.full(count, -1)
+    exact = parity.eager_maps(compiled, images, predicted, torch.float64)
+    target = exact["logits"].argmax(axis=1)
+    plain = parity.measured(parity.eager_maps(compiled, images, target, torch.float32), exact)
+    within = parity.rms_within_eager if count >= 64 else parity.median_within_eager
+    report: dict[str, Any] = {"photos": count, "eager": _report(plain)}
+    wrong = []
+    for to, runner in compiled.runners.items():
+        program = parity.measured(parity.program_maps(runner, images, target), exact)
+        report[runner.runtime] = _report(program)
+        wrong += [f"{to} {name}: {program.rms(name):.1e}" for name in exact if not within(program, plain, name)]
+        if found.linear and (worst := program.to_maximum["grad_cam"].max()) > 1e-4:
+            wrong.append(f"{to} grad_cam: {worst:.1e} of the maximum")
+    assert not wrong, wrong
+    return report
+
+
+def check_predicted(found: parity.Subject, compiled: parity.Compiled) -> None:
+    """-1 explains the class that the program itself predicts, exactly as if it had been asked for."""
+    images = parity.photos(compiled.model, found.photos, 3)
+    for runner in compiled.runners.values():
+        by_itself = runner.run(images)
+        asked = runner.run(images, by_itself.target)
+        assert (by_itself.target == by_itself.logits.argmax(axis=1)).all()
+        assert all((by_itself.maps[name] == asked.maps[name]).all() for name in asked.maps)
+
+
+def check_one_forward(compiled: parity.Compiled) -> None:
+    """Grad-CAM has as many convolutions as the network, saliency at most twice as many, in graph and file."""
+    network = compiled.model.network
+    assert network.module is not None
+    own = calls(network.module, network.input_shape)
+    cam = trace(network, compiled.model.preprocessing, compiling._requests(compiled.model, ["grad-cam"], None))
+    assert convolutions(network.graph) == own
+    assert convolutions(cam.module.graph) == own
+    assert own < convolutions(compiled.traced.module.graph) <= 2 * own
+    assert onnx_convolutions(compiled.files["onnx"]) == convolutions(compiled.traced.module.graph)
+
+
+def calls(module: nn.Module, shape: tuple[int, ...]) -> int:
+    """How many convolutions the network's own forward runs, counted by hooks."""
+    count = 0
+
+    def hook(*_: object) -> None:
+        nonlocal count
+        count += 1
+
+    kinds = (nn.Conv2d, nn.ConvTranspose2d)
+    hooks = [m.register_forward_hook(hook) for m in module.modules() if isinstance(m, kinds)]
+    module(torch.zeros(1, *shape))
+    for h in hooks:
+        h.remove()
+    return count
+
+
+def onnx_convolutions(path: Path) -> int:
+    model = onnx.load(str(path), load_external_data=False)
+    nodes = [*model.graph.node, *(n for f in model.functions for n in f.node)]
+    return sum(n.op_type in ("Conv", "ConvTranspose") for n in nodes)
+
+
+def save_report(name: str, report: dict[str, Any]) -> None:
+    """Add what was measured to the file that SACCADE_PARITY names, if it names one."""
+    if file := os.environ.get("SACCADE_PARITY"):
+        path = Path(file)
+        known = json.loads(path.read_text()) if path.is_file() else {}
+        path.write_text(json.dumps({**known, name: report}, indent=1, sort_keys=True) + "\n")
+
+
+def _report(found: parity.Measured) -> dict[str, Any]:
+    return {
+        name: {
+            "rms_l2": float(f"{found.rms(name):.3e}"),
+            "worst_to_maximum": float(f"{found.to_maximum[name].max():.3e}"),
+            "each_l2": [float(f"{v:.2e}") for v in found.relative[name]],
+        }
+        for name in found.relative
+    }

@@ -1,0 +1,208 @@
+"""Compiles a network for every runtime once, and measures how far its maps are from eager float64."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import networks
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from saccade.engine import execute, pipeline
+from saccade.engine.compiler import Layer, Model, compiling, eager, load_model, wrap_module
+from saccade.engine.compiler.proof import error_to_maximum, float64, normalise, pictures, relative_l2
+from saccade.engine.compiler.trace import Traced
+from saccade.engine.contract import ModelOptions
+from saccade.engine.contract.program_file import Format
+
+METHODS = ("grad-cam", "saliency", "activations")
+RUNTIMES: tuple[Format, ...] = ("onnx", "torchscript")
+BATCHES = (1, 3, 8)
+Arrays = dict[str, npt.NDArray]
+
+IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network under test.
+
+    Attributes:
+        load: gives the model.
+        photos: glob pattern below the shared data.
+        trained: whether it needs the shared weights.
+        linear: whether a pooled linear head is all that lies behind its default layer.
+    """
+
+    load: Callable[[], Model]
+    photos: str = "photos/imagenet/*.[jJ]*"
+    trained: bool = False
+    linear: bool = False
+
+
+def _library(name: str, linear: bool = False) -> Subject:
+    return Subject(lambda: load_model(f"torchvision/{name}", "random"), linear=linear)
+
+
+def _own(build: Callable[[], torch.nn.Module], size: tuple[int, int], photos: str, **options: Any) -> Subject:
+    linear = options.pop("linear", False)
+
+    def load() -> Model:
+        from safetensors.torch import load_file
+
+        module, name = build(), build.__name__
+        # cifar10_resnet20 was saved without batch norm's counters, which eval mode does not read.
+        state = dict(load_file(networks.WEIGHTS / f"{name}.safetensors"))
+        own = module.state_dict()
+        state |= {k: v for k, v in own.items() if k.endswith("num_batches_tracked") and k not in state}
+        module.load_state_dict(state, strict=True)
+        return wrap_module(module, name, ModelOptions(input_size=size, **options))
+
+    return Subject(load, photos, trained=True, linear=linear)
+
+
+SUBJECTS: dict[str, Subject] = {
+    "alexnet": _library("alexnet"),
+    "vgg16": _library("vgg16"),
+    "resnet18": _library("resnet18", linear=True),
+    "resnet50": _library("resnet50", linear=True),
+    "mobilenet_v2": _library("mobilenet_v2", linear=True),
+    "squeezenet1_0": Subject(
+        lambda: load_model("torchvision/squeezenet1_0", str(networks.WEIGHTS / "squeezenet1_0.safetensors")),
+        trained=True,
+    ),
+    "mobilenet_v3_small": Subject(
+        lambda: load_model(
+            "torchvision/mobilenet_v3_small",
+            str(networks.WEIGHTS / "mobilenet_v3_small.safetensors"),
+            ModelOptions(mean=(0.5,), std=(0.5,)),
+        ),
+        trained=True,
+    ),
+    "dronet_v2": _own(networks.dronet_v2, (200, 200), "driving/*.png"),
+    "long_range_perception": _own(networks.long_range_perception, (64, 80), "photos/[ri]*/*.*[gG]"),
+    "cifar10_resnet20": _own(networks.cifar10_resnet20, (32, 32), "cifar10/*/*", linear=True, **IMAGENET),
+}
+
+
+@dataclass
+class Compiled:
+    """A network, its graph, and a runner for each runtime."""
+
+    model: Model
+    layer: Layer
+    traced: Traced
+    files: Mapping[Format, Path]
+    runners: Mapping[Format, execute.Runner]
+
+
+def compile_everything(
+    model: Model, folder: Path, layer: str | None = None, runtimes: Sequence[Format] = RUNTIMES
+) -> Compiled:
+    """Trace all methods into one graph, once, and make a proven file for every runtime of it."""
+    kept: list[Traced] = []
+
+    def once(*args: Any) -> Traced:
+        if not kept:
+            kept.append(trace(*args))
+        return kept[0]
+
+    trace = compiling.trace
+    files: dict[Format, Path] = {to: folder / f"program{compiling.SUFFIX[to]}" for to in runtimes}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiling, "trace", once)
+        for to, path in files.items():
+            pipeline.compile_program(model, METHODS, path, to, layer)
+    at = model.network.default_layer() if layer is None else next(x for x in model.network.layers if x.name == layer)
+    assert at is not None
+    return Compiled(model, at, kept[0], files, {to: execute.load(f, device="cpu") for to, f in files.items()})
+
+
+def photos(model: Model, pattern: str, count: int) -> npt.NDArray[np.uint8]:
+    """Shared photos spread over their set, or drawn pictures where there are none; none of them was traced."""
+    p = model.preprocessing
+    paths = sorted(networks.SHARED.glob(pattern))
+    if len(paths) < count:
+        return pictures(p, ["textured"] * count, seed=99)
+    chosen = [paths[i * len(paths) // count] for i in range(count)]
+    return networks.read_photos(chosen, p.height, p.width, p.channels)
+
+
+def eager_maps(compiled: Compiled, images: npt.NDArray, target: npt.NDArray, dtype: torch.dtype) -> Arrays:
+    """Hooks and autograd on the nn.Module itself."""
+    model, layer, batch = compiled.model, compiled.layer, max(BATCHES)
+    assert model.network.module is not None
+    module = copy.deepcopy(model.network.module).to(dtype)
+    asked = [
+        ("grad-cam", layer.module, layer.call),
+        ("saliency", "input", 1),
+        ("activations", layer.module, layer.call),
+    ]
+    parts: list[Arrays] = []
+    for i in range(0, len(images), batch):
+        x = normalise(torch.from_numpy(images[i : i + batch]), model.preprocessing, dtype)
+        logits, found = eager.explain(module, x, torch.from_numpy(target[i : i + batch]), asked)
+        maps = {name.replace("-", "_"): e.map.numpy() for name, e in zip(METHODS, found, strict=True)}
+        parts.append({"logits": logits.numpy(), **maps})
+    return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+
+
+def program_maps(runner: execute.Runner, images: npt.NDArray, target: npt.NDArray) -> Arrays:
+    """The program's own, in batches of 1, 3 and 8 by turns."""
+    parts, at, turn = [], 0, 0
+    while at < len(images):
+        n = BATCHES[turn % len(BATCHES)]
+        got = runner.run(images[at : at + n], target[at : at + n])
+        parts.append({"logits": got.logits, **got.maps})
+        at, turn = at + n, turn + 1
+    return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+
+
+def graph_in_float64(traced: Traced, images: npt.NDArray, target: npt.NDArray) -> Arrays:
+    """The compiled graph in double precision, in torch."""
+    with torch.no_grad():
+        got = float64(traced)(torch.from_numpy(images), torch.from_numpy(target))
+    return {name: value.numpy() for name, value in zip(traced.outputs, got, strict=True)}
+
+
+@dataclass
+class Measured:
+    """Errors against eager float64, for each map: every photo's own, and over all of them."""
+
+    relative: dict[str, npt.NDArray[np.float64]]
+    to_maximum: dict[str, npt.NDArray[np.float64]]
+
+    def rms(self, name: str) -> float:
+        return float(np.sqrt(np.mean(np.square(self.relative[name]))))
+
+    def median(self, name: str) -> float:
+        return float(np.median(self.relative[name]))
+
+
+def measured(got: Arrays, exact: Arrays) -> Measured:
+    """Compare maps with the exact ones, photo by photo."""
+    each = {
+        name: np.array(
+            [error_to_maximum(got[name][i : i + 1], exact[name][i : i + 1]) for i in range(len(exact[name]))]
+        )
+        for name in exact
+    }
+    return Measured({name: relative_l2(got[name], exact[name]) for name in exact}, each)
+
+
+def rms_within_eager(program: Measured, plain: Measured, name: str) -> bool:
+    """The bound of a map in float32 over many photos: 3 times eager's own RMS error, plus 1e-5."""
+    return program.rms(name) <= 3 * plain.rms(name) + 1e-5
+
+
+def median_within_eager(program: Measured, plain: Measured, name: str) -> bool:
+    """The same over few photos: their RMS is that of the one photo whose ReLU is at a tie, in eager or in the program,
+    so the median is held to the bound, and each photo to what is no tie any more.
+    """
+    return program.median(name) <= 3 * plain.median(name) + 1e-5 and bool(program.relative[name].max() <= 0.2)

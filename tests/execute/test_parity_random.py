@@ -1,0 +1,23 @@
+"""Parity of the large networks, with random weights: few photos by default, 64 of them in `pytest -m slow`."""
+
+import check_parity as check
+import parity
+import pytest
+
+RANDOM = [name for name, s in parity.SUBJECTS.items() if not s.trained]
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_program_is_as_exact_as_eager_and_has_one_forward(name: str, tmp_path):
+    found, compiled = check.subject(name, tmp_path)
+    check.check_one_forward(compiled)
+    check.check_mathematics(found, compiled)
+    check.check_predicted(found, compiled)
+    check.check_file(found, compiled, 12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RANDOM)
+def test_program_is_as_exact_as_eager_over_64_photos(name: str, tmp_path):
+    found, compiled = check.subject(name, tmp_path)
+    check.save_report(name, check.check_file(found, compiled, 64))
