@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from saccade.engine.contract import Spec
@@ -18,6 +20,11 @@ from saccade.engine.contract.program_file import append_contract, read_contract
 
 if TYPE_CHECKING:
     from torch import nn
+
+# On CI the same examples every time: a change is judged by what it changed. At home, new ones.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 CLASSES = ("bright", "red", "neither")
 METHODS = ("grad-cam", "saliency", "activations")

@@ -92,8 +92,9 @@ def test_exact_is_torchvision_for_any_size(
     view, _, rectangle = read_view(path, p, "exact")
     np.testing.assert_array_equal(view, torchvision_view(Image.fromarray(pixels), p))
     fast, _, fast_rectangle = read_view(path, p)
-    # The same filter over the same pixels; Pillow keeps a box in float32, so a value may round the other way.
-    assert np.abs(fast.astype(int) - view).max() <= 1
+    # The same filter over the same pixels, but Pillow decides by the sizes which way it goes first, and rounds after
+    # each way: half a level twice, in either order.
+    assert np.abs(fast.astype(int) - view).max() <= 2
     assert fast_rectangle == rectangle
 
 
