@@ -77,7 +77,8 @@ def conv2d_by_name(
 
 def constant_pad_nd(x: Tensor, pad: Sequence[int], value: float = 0) -> Tensor:
     """Padding, or cutting where negative, one axis after the other: the operator itself cannot be traced with a free
-    batch under `torch.func.grad`."""
+    batch under `torch.func.grad`.
+    """
     for i in range(0, len(pad), 2):
         axis = x.dim() - 1 - i // 2
         before, after = pad[i], pad[i + 1]
@@ -125,7 +126,8 @@ def instance_norm(
         x = x - x.mean(dim=places, keepdim=True)
         x = x * torch.rsqrt((x * x).mean(dim=places, keepdim=True) + eps)
     else:
-        assert running_mean is not None and running_var is not None
+        assert running_mean is not None
+        assert running_var is not None
         x = (x - running_mean.reshape(shape)) * torch.rsqrt(running_var + eps).reshape(shape)
     x = x if weight is None else x * weight.reshape(shape)
     return x if bias is None else x + bias.reshape(shape)

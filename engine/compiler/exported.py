@@ -37,7 +37,7 @@ _NAMES = frozenset(
     "Symbol Integer Rational Add Mul Pow Mod PythonMod FloorDiv CleanDiv CeilDiv ModularIndexing Max Min Where And Or "
     "Not Eq Ne Lt Le Gt Ge Equality Unequality StrictLessThan LessThan StrictGreaterThan GreaterThan IntTrueDiv "
     "TruncToInt CeilToInt FloorToInt oo int_oo true false True False positive nonnegative integer real "
-    "L size stride storage_offset and or not max min".split()
+    "L size stride storage_offset and or not max min".split()  # noqa: SIM905
 )
 _SYMBOL = re.compile(r"[a-z]{1,2}\d+")
 _MAX_JSON = 256 * 2**20
@@ -55,7 +55,8 @@ def load_exported(path: Path) -> ExportedProgram:
         checked = _checked_copy(path)
     except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, OSError, RecursionError) as error:
         raise UsageError(
-            f"model {path}: not an exported program, or a damaged one ({_line(error)}); expected one of torch.export.save"
+            f"model {path}: not an exported program, or a damaged one ({_line(error)}); "
+            "expected one of torch.export.save"
         ) from None
     try:
         with warnings.catch_warnings():
@@ -63,7 +64,8 @@ def load_exported(path: Path) -> ExportedProgram:
             return torch.export.load(checked)
     except Exception as error:
         raise UsageError(
-            f"model {path}: torch.export cannot load it ({_line(error)}); export it again with torch {torch.__version__}"
+            f"model {path}: torch.export cannot load it ({_line(error)}); "
+            f"export it again with torch {torch.__version__}"
         ) from None
 
 

@@ -143,7 +143,8 @@ def prove(
             averages = " averages to" if request.method.kind == "cam" else " is"
             raise UsageError(
                 f"compile: the gradient of {network.name}'s logits at {request.layer!r}{averages} zero on every test "
-                f"picture; {request.method_name} has nothing to show there; choose another layer (see: saccade layers MODEL)"
+                f"picture; {request.method_name} has nothing to show there; choose another layer "
+                "(see: saccade layers MODEL)"
             )
     for name, error in mathematics.items():
         if not error <= MATHEMATICS:
