@@ -37,7 +37,7 @@ _NAMES = frozenset(
     "Symbol Integer Rational Add Mul Pow Mod PythonMod FloorDiv CleanDiv CeilDiv ModularIndexing Max Min Where And Or "
     "Not Eq Ne Lt Le Gt Ge Equality Unequality StrictLessThan LessThan StrictGreaterThan GreaterThan IntTrueDiv "
     "TruncToInt CeilToInt FloorToInt oo int_oo true false True False positive nonnegative integer real "
-    "L size stride storage_offset and or not max min".split()  # noqa: SIM905
+    "L size stride storage_offset and or not max min".split()
 )
 _SYMBOL = re.compile(r"[a-z]{1,2}\d+")
 _MAX_JSON = 256 * 2**20

@@ -77,13 +77,13 @@ def trace(network: Network, preprocessing: Preprocessing, requests: Sequence[Req
         def score(values: Tensor) -> Tensor:
             return values.gather(1, explained.unsqueeze(1)).squeeze(1)
 
-        results = [logits]
+        results, features = [logits], []
         for i, request in enumerate(requests):
             activation, tail = network.cut(state, x, request.node)
             results.append(request.method.function(activation, tail, score))
             if i == first_cam:
-                features = pooled_features(activation, results[-1])
-        return (*results, features) if first_cam is not None else tuple(results)
+                features.append(pooled_features(activation, results[-1]))
+        return (*results, *features)
 
     height, width, channels = preprocessing.height, preprocessing.width, preprocessing.channels
     mode = network.fake_mode

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import warnings
@@ -59,7 +60,9 @@ def test_exported_program_without_a_gradient_is_refused(tmp_path: Path):
             return super().forward(x).detach()
 
     model = load_model(str(export(seeded(Detached), tmp_path / "net.pt2")))
-    refused(lambda: pipeline.compile_program(model, ["saliency"], tmp_path / "net.ts", "torchscript"), "is zero on every")
+    refused(
+        lambda: pipeline.compile_program(model, ["saliency"], tmp_path / "net.ts", "torchscript"), "is zero on every"
+    )
 
 
 def test_exported_program_that_is_fixed_or_training_is_refused(good: Path, tmp_path: Path):
@@ -116,7 +119,9 @@ def hostile_operator(tree: Any, touched: Path) -> None:
 
 def hostile_import(tree: Any, touched: Path) -> None:
     call = tree["graph_module"]["module_call_graph"][0]["signature"]
-    call["in_spec"] = '[1, {"type": "collections.defaultdict", "context": "{\\"default_factory_module\\": \\"antigravity\\"}"}]'
+    call["in_spec"] = (
+        '[1, {"type": "collections.defaultdict", "context": "{\\"default_factory_module\\": \\"antigravity\\"}"}]'
+    )
 
 
 def sample_pickle(entry: str, data: bytes, touched: Path) -> tuple[str, bytes] | None:
@@ -161,10 +166,8 @@ def test_hostile_archive_is_refused_and_runs_nothing(what: str, good: Path, tmp_
 def test_torch_itself_falls_into_these_traps(what: str, good: Path, tmp_path: Path):
     """Otherwise the test above would prove nothing."""
     path, touched = changed(good, tmp_path / "good.pt2", HOSTILE[what][0], tmp_path / "touched"), tmp_path / "touched"
-    try:
+    with contextlib.suppress(Exception):  # what comes out after the trap has snapped is no network
         torch.export.load(path)
-    except Exception as error:
-        assert touched.exists(), error
     assert touched.exists()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -31,6 +33,7 @@ def test_captum_gives_the_same_map(found):
     theirs = LayerGradCam(module, module.features[12]).attribute(
         x.requires_grad_(), torch.tensor(CLASSES), relu_attributions=True
     )
+    assert isinstance(theirs, torch.Tensor)
     theirs = theirs.detach().numpy()[:, 0]
     assert error_to_maximum(ours, theirs) < 1e-4
     assert error_to_maximum(ours[::-1], theirs) > 0.01
@@ -45,7 +48,8 @@ def test_grad_cam_gives_the_same_map_scaled_to_its_range(found):
         parameter.requires_grad_()
     try:
         with GradCAM(module, [module.features[12]]) as cam:
-            theirs = cam(x.detach(), [ClassifierOutputTarget(c) for c in CLASSES])
+            targets: Any = [ClassifierOutputTarget(c) for c in CLASSES]
+            theirs = cam(x.detach(), targets)
     finally:
         module.requires_grad_(False)
     # The package scales each map to its own range, enlarges it to the input's size, and scales it again.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -37,9 +37,9 @@ class Net(nn.Module):
         return self.function(self, x)
 
 
-class TwoInputs(Net):
-    def forward(self, x: Tensor, y: Tensor) -> object:
-        return self.usual(x + y)
+class TwoInputs(nn.Module):
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return (x + y).mean((2, 3))
 
 
 def refused(call: Callable[[], object], message: str, kind: type[SaccadeError] = UsageError) -> None:
@@ -104,7 +104,11 @@ DEAD: dict[str, tuple[Forward, str, str]] = {
         "conv",
         "'conv' averages to zero on every test picture; grad-cam has nothing to show there; choose another layer",
     ),
-    "no map": (lambda n, x: n.usual(x), "fc", r"needs a layer that gives maps \[N, C, h, w\]; 'fc' of net gives \['N', 5"),
+    "no map": (
+        lambda n, x: n.usual(x),
+        "fc",
+        r"needs a layer that gives maps \[N, C, h, w\]; 'fc' of net gives \['N', 5",
+    ),
 }
 
 
@@ -116,7 +120,9 @@ def test_layer_that_grad_cam_has_nothing_to_show_at(what: str, tmp_path: Path):
 
 
 def test_saliency_of_a_network_without_a_gradient(tmp_path: Path):
-    refused(lambda: compile_it(tmp_path, Net(lambda n, x: n.usual(torch.sign(x))), "saliency"), "'input' is zero on every")
+    refused(
+        lambda: compile_it(tmp_path, Net(lambda n, x: n.usual(torch.sign(x))), "saliency"), "'input' is zero on every"
+    )
 
 
 def test_network_that_insists_on_float32_has_no_proof(tmp_path: Path):
@@ -137,7 +143,9 @@ def test_no_layer_to_choose_by_default(tmp_path: Path):
 
 def test_requests_that_make_no_sense(tmp_path: Path):
     refused(lambda: compile_it(tmp_path, Net()), "at least one method")
-    refused(lambda: compile_it(tmp_path, Net(), "gradcam"), "'gradcam' is not known; expected one of grad-cam, saliency")
+    refused(
+        lambda: compile_it(tmp_path, Net(), "gradcam"), "'gradcam' is not known; expected one of grad-cam, saliency"
+    )
     refused(lambda: compile_it(tmp_path, Net(), "saliency", layer="conv"), "takes no --layer; leave it out")
     refused(lambda: compile_it(tmp_path, Net(), "grad-cam", to="tflite"), "expected one of onnx, torchscript")
 
@@ -167,14 +175,13 @@ def test_model_that_does_not_exist(model: str, message: str):
 
 
 @pytest.fixture
-def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     (tmp_path / "own_networks.py").write_text(
-        "VALUE = 3\ndef number(): return 3\ndef broken(): raise ValueError('no weights here')\n"
-        "def needs(n): return n\n"
+        "VALUE = 3\ndef number(): return 3\ndef broken(): raise ValueError('no weights here')\ndef needs(n): return n\n"
     )
     (tmp_path / "broken_networks.py").write_text("def (")
     monkeypatch.syspath_prepend(tmp_path)
-    yield "own_networks"  # pyright: ignore[reportReturnType]
+    yield "own_networks"
     sys.modules.pop("own_networks", None)
 
 
