@@ -1,4 +1,4 @@
-"""Parity of the large networks, with random weights: two of them and few photos by default, all and 64 in `pytest -m slow`."""
+"""Parity of the large networks, random weights: two and few photos by default, all and 64 in `pytest -m slow`."""
 
 import check_parity as check
 import parity
