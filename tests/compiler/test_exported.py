@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 from networks import seeded
+from refusals import Touch, refused
 from small_networks import Head, Twice, conv
-from test_refusals import Touch, refused
 from torch import nn
 
 from saccade.engine import execute, pipeline

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,11 +12,12 @@ import safetensors.torch
 import torch
 import torch.nn.functional as F
 import torchvision
+from refusals import Touch, refused
 from torch import Tensor, nn
 
 from saccade.engine import pipeline
 from saccade.engine.compiler import load_model, wrap_module
-from saccade.engine.contract import ModelOptions, SaccadeError, UsageError
+from saccade.engine.contract import ModelOptions, SaccadeError
 
 Forward = Callable[["Net", Tensor], object]
 
@@ -40,17 +40,6 @@ class Net(nn.Module):
 class TwoInputs(nn.Module):
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return (x + y).mean((2, 3))
-
-
-def refused(call: Callable[[], object], message: str, kind: type[SaccadeError] = UsageError) -> None:
-    """The call ends in one line of that kind of error, and the line matches."""
-    with pytest.raises(kind) as caught:
-        call()
-    text = str(caught.value)
-    assert "\n" not in text
-    assert "\x1b" not in text
-    assert len(text) < 500
-    assert re.search(message, text), text
 
 
 def compile_it(folder: Path, module: nn.Module, *methods: str, layer: str | None = None, to: str = "torchscript"):
@@ -235,16 +224,6 @@ def test_fine_tuned_state_dict_brings_its_number_of_classes(tmp_path: Path):
     module = model.network.module
     assert module is not None
     assert bool((module.state_dict()["classifier.1.weight"] == 1).all())
-
-
-class Touch:
-    """Unpickled, it makes a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, tuple[Path]]:
-        return Path.touch, (self.path,)
 
 
 def test_pickle_with_code_in_it_is_refused_and_not_run(tmp_path: Path):

@@ -19,6 +19,7 @@ IN_ONNX = (
 )
 
 
+@pytest.mark.filterwarnings("ignore:Using padding=.same. with even kernel")
 @pytest.mark.parametrize("name", SHAPES)
 def test_shape_is_explained_as_eager_does(name: str, tmp_path):
     runtimes = ("torchscript", "onnx") if name in IN_ONNX else ("torchscript",)
