@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import resource
@@ -263,14 +264,18 @@ def test_ctrl_c_keeps_what_was_finished(program: Path, photos: Path, tmp_path: P
     for i in range(6000):
         os.link(one, many / f"{i:05}.png")
     words = [sys.executable, "-c", "from saccade.cli import main; main()", "run", program, many, "-o", out]
-    with subprocess.Popen([*map(str, words), "--overlays"], stderr=subprocess.PIPE, text=True) as process:
+    # A job of a shell's background, as this test may be, has SIGINT ignored, and its children too.
+    listen = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        [*map(str, words), "--overlays"], stderr=subprocess.PIPE, text=True, preexec_fn=listen
+    ) as process:
         begin = time.monotonic()
         while len(list((out / "overlays").glob("*"))) < 40 if (out / "overlays").is_dir() else True:
             assert process.poll() is None, process.communicate()
             assert time.monotonic() - begin < 60
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=60)
     assert err == "saccade: stopped; what was finished is kept\n"
     assert process.returncode == 130
     info = json.loads((out / "run.json").read_text())
