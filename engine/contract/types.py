@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-SCHEMA = 1
+SCHEMA = 2
 """The version of the contract that this release writes and the newest that it reads."""
 
 ATTRIBUTES = ("brightness", "contrast", "saturation", "red", "green", "blue", "sharpness")
@@ -24,7 +24,8 @@ ATTRIBUTES = ("brightness", "contrast", "saturation", "red", "green", "blue", "s
 
 Resize = Literal["crop", "stretch"]
 Interpolation = Literal["bilinear", "bicubic"]
-MapKind = Literal["cam", "gradient", "activations"]
+MapKind = Literal["cam", "gradient", "signed", "activations", "ascent"]
+TargetKind = Literal["class", "region", "outputs", "unit"]
 
 MAX_SIDE = 16384
 """Pixels of the longest side of a network's input."""
@@ -102,12 +103,14 @@ class MapSpec:
     """One explanation in a program: an output of the same name, and what is needed to read it.
 
     Attributes:
-        name: the output's name, `grad_cam`, `saliency` or `activations`.
+        name: the output's name, `grad_cam`, `saliency`, …; of the second class of a top-k program `grad_cam_2`.
         method: the method as the command line spells it, `grad-cam`.
         layer: the layer it explains, as `saccade layers` names it; `input` for saliency.
-        kind: "cam" (float32 [N, h, w], ≥ 0), "gradient" (float32 [N, H, W], ≥ 0) or "activations"
-            (float32 [N, C, h, w]).
-        shape: the output's shape without its batch, (h, w) or (C, h, w).
+        kind: "cam" (float32 [N, h, w], ≥ 0), "gradient" (float32 [N, H, W], ≥ 0), "signed" (float32 [N, h, w], evidence
+            above 0 and against below), "activations" (float32 [N, C, h, w]) or "ascent" (float32 [N, H, W, C], the
+            score's gradient in the pixels of a program that takes float32 pixels, see `Spec.pixels`).
+        shape: the output's shape without its batch, (h, w), (C, h, w) or (H, W, C).
+        rank: which of the target's k classes it explains, from 1.
     """
 
     name: str
@@ -115,6 +118,7 @@ class MapSpec:
     layer: str
     kind: MapKind
     shape: tuple[int, ...]
+    rank: int = 1
 
 
 @dataclass(frozen=True)
@@ -128,9 +132,19 @@ class Spec:
         maps: the explanations, in the order of the outputs.
         features: number of channels C of the output `features` (float32 [N, C]: the target layer's activations
             averaged with the CAM as weights), or None where the program has no CAM.
-        num_outputs: K of `logits` [N, K].
+        pixels: the dtype of `images`: "uint8", or "float32" 0..255 of a program that a picture is changed with, step by
+            step (deep dream).
+        num_outputs: K of `logits` [N, K], or [N, K, h, w] of a segmentation.
+        output_size: (h, w) of a segmentation's logits, else None.
         softmax: whether softmax(logits) is a confidence; False where the network ends in a sigmoid or regresses.
-        target: the kind of `target` input; "class" is int64 [N], -1 meaning the predicted class.
+        target: what is explained, and with it the program's inputs beside `images`:
+            "class": `target` int64 [N], or [N, k] where `target_count` is k > 1; -1 in place i is the i-th likeliest.
+            "region": `target` int64 [N], a class of a segmentation, -1 the one with the largest region, and `region`
+            uint8 [N, H, W], not 0 inside, all 0 for the region that the network gives to the class.
+            "outputs": `target` float32 [N, K], the weights of the outputs of a regression.
+            "unit": `target` int64 [N, 3], (channel, row, column) of `target_layer`; row or column -1: their mean.
+        target_count: k.
+        target_layer, target_shape: of a unit, the layer and its (C, h, w) or (C,); else None.
         classes: K class names, or None.
         versions: the packages that made the file.
         proof: what compiling measured (see docs/program-file.md).
@@ -146,7 +160,12 @@ class Spec:
     features: int | None
     num_outputs: int
     softmax: bool = True
-    target: Literal["class"] = "class"
+    pixels: Literal["uint8", "float32"] = "uint8"
+    output_size: tuple[int, int] | None = None
+    target: TargetKind = "class"
+    target_count: int = 1
+    target_layer: str | None = None
+    target_shape: tuple[int, ...] | None = None
     classes: tuple[str, ...] | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     proof: Mapping[str, Any] = field(default_factory=dict)
@@ -211,6 +230,59 @@ class Spec:
         known += " or a class name" if self.classes and not near else ""
         raise UsageError(f"target {text!r} is no class of {self.model}; {known}")
 
+    def read_target(self, text: str) -> int | tuple[int, ...] | list[float]:
+        """What a person means by a target: `predicted`, a class's name or index; of outputs a name, an index or
+        `0=1,steering=-0.5` (output=weight), `predicted` being all of them; of a unit `17` or `17,3,4` (channel, row,
+        column). What comes out is what `execute.Runner.run` takes.
+
+        Raises:
+            UsageError: there is none such.
+        """
+        if self.target == "unit":
+            parts = text.split(",")
+            if len(parts) not in (1, 3) or not all(p.strip().isdecimal() for p in parts):
+                raise UsageError(f"target {text!r}: expected a channel of {self.target_layer}, or channel,row,column")
+            return int(text) if len(parts) == 1 else tuple(map(int, parts))
+        if self.target == "outputs":
+            weights = [1.0 if text == "predicted" else 0.0] * self.num_outputs
+            for part in text.split(",") if text != "predicted" else ():
+                name, _, weight = part.partition("=")
+                try:
+                    weights[self.class_index(name.strip())] = float(weight or 1)
+                except ValueError:
+                    raise UsageError(f"target {part!r}: expected OUTPUT=WEIGHT, a number") from None
+            return weights
+        return self.class_index(text)
+
+    def predicted(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+        """The predicted class, int64 [N], of logits [N, K]; of a segmentation the class with the largest region."""
+        if self.output_size is None:
+            return logits.argmax(axis=1)
+        return self.regions(logits).sum(axis=(2, 3)).argmax(axis=1)
+
+    def answers(self, logits: npt.NDArray[np.float32]) -> list[str]:
+        """What the network says of each image, in a word or two: the predicted class, a segmentation's largest region
+        and its share of the picture, or a regression's outputs.
+        """
+        if self.output_size is not None:
+            areas = self.regions(logits).mean(axis=(2, 3))
+            best = zip(areas.argmax(axis=1), areas.max(axis=1), strict=True)
+            return [f"{self.class_name(int(k))} on {area:.1%}" if area else "nothing" for k, area in best]
+        if self.target != "outputs":
+            return [self.class_name(int(k)) for k in self.predicted(logits)]
+        shown = range(min(self.num_outputs, 3))
+        more = ", …" if self.num_outputs > 3 else ""
+        names = [f"{self.classes[i]} " if self.classes else "" for i in shown]
+        return [", ".join(f"{name}{row[i]:.3g}" for i, name in zip(shown, names, strict=True)) + more for row in logits]
+
+    def regions(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+        """Where a segmentation gives which class, bool [N, K, h, w], of its logits of that shape."""
+        if self.num_outputs == 1:
+            return logits > 0
+        import numpy as np
+
+        return logits.argmax(axis=1)[:, None] == np.arange(self.num_outputs)[:, None, None]
+
     def confidence(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
         """The softmax of the predicted class, float32 [N], of logits [N, K]; None where that means nothing."""
         if not self.softmax or self.num_outputs < 2:
@@ -249,7 +321,10 @@ def _spec(raw: dict[str, Any]) -> Spec:
     for m in _listed(raw["maps"], "maps"):
         _need_fields(m, MapSpec)
         maps.append(MapSpec(**{**m, "shape": _listed(m["shape"], "shape")}))
-    changed = {"preprocessing": Preprocessing(**prep), "maps": tuple(maps)}
+    changed: dict[str, Any] = {"preprocessing": Preprocessing(**prep), "maps": tuple(maps)}
+    for name in ("output_size", "target_shape"):
+        if raw[name] is not None:
+            changed[name] = _listed(raw[name], name)
     if raw["classes"] is not None:
         changed["classes"] = _listed(raw["classes"], "classes")
     if raw["calibration"] is not None:
@@ -295,14 +370,27 @@ def _check(spec: Spec) -> None:
         need(all(text(v) and v.isprintable() for v in names), "a map's name, method and layer must be names")
         need(m.name.isidentifier() and m.name not in ("logits", "features"), f"map name {m.name[:40]!r}")
         need(m.kind in get_args(MapKind), f"map kind {str(m.kind)[:40]!r}")
-        need(len(m.shape) == (3 if m.kind == "activations" else 2), f"shape of {m.name[:40]}")
+        need(len(m.shape) == (3 if m.kind in ("activations", "ascent") else 2), f"shape of {m.name[:40]}")
         need(all(_size(s, 65536) for s in m.shape) and math.prod(m.shape) <= 2**28, f"shape of {m.name[:40]}")
     names = {m.name for m in spec.maps}
     need(len(names) == len(spec.maps), "map names must differ")
     need(spec.features is None or _size(spec.features, 2**20), "features must be null or 1 to 2^20")
     need(_size(spec.num_outputs, 2**24), "num_outputs must be 1 to 2^24")
+    need(spec.pixels == ("float32" if spec.maps[0].kind == "ascent" else "uint8"), "pixels must fit the maps")
+    need(spec.pixels == "uint8" or len(spec.maps) == 1, "an ascent has one map")
     need(isinstance(spec.softmax, bool), "softmax must be true or false")
-    need(spec.target == "class", f"target kind {str(spec.target)[:40]!r} is not known to this version")
+    need(spec.target in get_args(TargetKind), f"target kind {str(spec.target)[:40]!r} is not known to this version")
+    need(_size(spec.target_count, 64) and spec.target_count <= spec.num_outputs, "target_count must be 1 to 64")
+    need(spec.target_count == 1 or spec.target == "class", "target_count goes with classes")
+    need(all(_size(m.rank, spec.target_count) for m in spec.maps), "a map's rank must be 1 to target_count")
+    size, shape = spec.output_size, spec.target_shape
+    need(size is None or (len(size) == 2 and all(_size(n, MAX_SIDE) for n in size)), "output_size must be (h, w)")
+    need((spec.target == "region") <= (size is not None), "a region needs the output_size of a segmentation")
+    need((spec.target in ("class", "outputs")) <= (size is None), "a segmentation's target is a region or a unit")
+    layer = spec.target_layer
+    need(layer is None or text(layer), "target_layer must be text")
+    need((layer is not None, shape is not None) == (spec.target == "unit",) * 2, "a unit needs its layer and shape")
+    need(shape is None or (len(shape) in (1, 3) and all(_size(n, 2**20) for n in shape)), "target_shape")
     if spec.classes is not None:
         need(len(spec.classes) == spec.num_outputs, f"{len(spec.classes)} classes for {spec.num_outputs} outputs")
         need(all(text(c) for c in spec.classes), "class names must be text")
@@ -363,12 +451,16 @@ class Maps:
 
     Attributes:
         logits: float32 [N, K], as the model gives them.
-        target: int64 [N], the class that was explained (the predicted one where -1 was asked).
+        target: what was explained: the classes int64 [N] (or [N, k]), found where -1 was asked; of outputs their
+            weights float32 [N, K]; of a unit int64 [N, 3].
         maps: name → float32 [N, …], raw and unscaled (see `MapSpec.kind`).
         features: float32 [N, C] or None (see `Spec.features`).
+        score: float32 [N] (or [N, k]): the logit of the class, the sum of the class's logits over the region, or the
+            weighted outputs; None of a unit, which is no output of the program.
     """
 
     logits: npt.NDArray[np.float32]
-    target: npt.NDArray[np.int64]
+    target: npt.NDArray[Any]
     maps: dict[str, npt.NDArray[np.float32]]
     features: npt.NDArray[np.float32] | None = None
+    score: npt.NDArray[np.float32] | None = None
