@@ -7,8 +7,11 @@ decomposes the operators that differentiation leaves, while tracing. All shapes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +19,22 @@ from torch import Tensor
 from torch._decomp import get_decompositions
 
 aten = torch.ops.aten
+
+Rule = Literal["plain", "guided", "deconvnet"]
+"""What a ReLU lets through on the way back: "plain", where it was open; "guided", of that what is positive;
+"deconvnet", all that is positive."""
+
+_rule: ContextVar[Rule] = ContextVar("rule", default="plain")
+
+
+@contextlib.contextmanager
+def backward_rule(rule: Rule) -> Iterator[None]:
+    """The rule of every ReLU that is differentiated inside."""
+    token = _rule.set(rule)
+    try:
+        yield
+    finally:
+        _rule.reset(token)
 
 
 def adaptive_avg_pool2d(x: Tensor, output_size: Sequence[int]) -> Tensor:
@@ -142,6 +161,57 @@ def _upsample(operator: Any) -> Callable[..., Tensor]:
     return upsample
 
 
+def resize_bilinear(x: Tensor, size: Sequence[int]) -> Tensor:
+    """`interpolate(x, size, mode="bilinear")` of maps [N, C, h, w], with the batch left free."""
+    return _upsample(aten.upsample_bilinear2d.vec)(x, list(size), False, None)
+
+
+def scaled_dot_product_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """Attention spelt out; PyTorch's fused kernels keep what only their own backward pass understands."""
+    if dropout_p or is_causal or enable_gqa:
+        raise RuntimeError("attention with dropout, a causal mask or grouped queries is not supported")
+    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    scores = _batched(query * math.sqrt(scale), (key * math.sqrt(scale)).transpose(-2, -1))
+    if attn_mask is not None:
+        hidden = attn_mask.dtype == torch.bool
+        scores = torch.where(attn_mask, scores, -math.inf) if hidden else scores + attn_mask
+    return _batched(torch.softmax(scores, dim=-1), value)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`x @ weight.T + bias`; of tokens PyTorch's own, traced backward, takes the batch size for a constant."""
+    if x.dim() == 2:
+        return F.linear(x, weight, bias)
+    flat = x.reshape(-1, x.shape[-1])
+    flat = torch.mm(flat, weight.t()) if bias is None else torch.addmm(bias, flat, weight.t())
+    return flat.reshape(*x.shape[:-1], weight.shape[0])
+
+
+def matmul(x: Tensor, y: Tensor) -> Tensor:
+    """`x @ y`, for the same reason."""
+    if x.dim() > 2 and y.dim() == 2:
+        return linear(x, y.t())
+    return _batched(x, y) if x.dim() == y.dim() > 2 else torch.matmul(x, y)
+
+
+def _batched(x: Tensor, y: Tensor) -> Tensor:
+    """[…, a, b] @ […, b, c]; leading sides of 1 are repeated."""
+    leading = torch.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    x, y = x.expand(*leading, *x.shape[-2:]), y.expand(*leading, *y.shape[-2:])
+    product = torch.bmm(x.reshape(-1, *x.shape[-2:]), y.reshape(-1, *y.shape[-2:]))
+    return product.reshape(*leading, x.shape[-2], y.shape[-1])
+
+
 def _pair(value: Sequence[int]) -> list[int]:
     return list(value) * (2 // len(value))
 
@@ -154,6 +224,9 @@ FORWARD: dict[Any, Callable[..., Any]] = {
     aten.constant_pad_nd.default: constant_pad_nd,
     aten.pad.default: pad,
     aten.instance_norm.default: instance_norm,
+    aten.linear.default: linear,
+    aten.matmul.default: matmul,
+    aten.scaled_dot_product_attention.default: scaled_dot_product_attention,
     aten.upsample_nearest2d.vec: _upsample(aten.upsample_nearest2d.vec),
     aten.upsample_bilinear2d.vec: _upsample(aten.upsample_bilinear2d.vec),
     aten.upsample_bicubic2d.vec: _upsample(aten.upsample_bicubic2d.vec),
@@ -280,11 +353,21 @@ def _window_matrix(
     return covered, covered.sum(dim=1)
 
 
+def _rectified(plain: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The backward pass of ReLU or ReLU6 under the rule that holds."""
+
+    def adjoint(grad: Tensor, *rest: Any) -> Tensor:
+        if _rule.get() == "deconvnet":
+            return torch.relu(grad)
+        back = plain(grad, *rest)
+        return torch.relu(back) if _rule.get() == "guided" else back
+
+    return adjoint
+
+
 BACKWARD: dict[Any, Callable[..., Any]] = {
     **get_decompositions(
         [
-            aten.threshold_backward,
-            aten.hardtanh_backward,
             aten.hardswish_backward,
             aten.leaky_relu_backward,
             aten.elu_backward,
@@ -302,6 +385,10 @@ BACKWARD: dict[Any, Callable[..., Any]] = {
             aten.slice_backward,
         ]
     ),
+    **{
+        operator: _rectified(plain)
+        for operator, plain in get_decompositions([aten.threshold_backward, aten.hardtanh_backward]).items()
+    },
     aten.convolution_backward.default: convolution_backward,
     aten.hardsigmoid_backward.default: hardsigmoid_backward,
     aten.native_batch_norm_backward.default: native_batch_norm_backward,

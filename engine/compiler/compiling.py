@@ -10,22 +10,22 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from ..contract import Maps, Spec, UsageError
 from ..contract.program_file import Format, append_contract
 from .emit import emit
-from .methods import method
+from .methods import Method, method
 from .models import Model
-from .network import INPUT
+from .network import INPUT, Network
 from .proof import prove
+from .targets import Target, parse_target
 from .trace import Request, trace
 
 SUFFIX: dict[Format, str] = {"onnx": ".onnx", "torchscript": ".ts"}
 """The kind of a program file → its name's ending."""
 
-RunFile = Callable[[np.ndarray, np.ndarray], Maps]
+RunFile = Callable[..., Maps]
 
 
 def write_program(
@@ -35,6 +35,7 @@ def write_program(
     open_file: Callable[[Path], RunFile],
     to: Format = "onnx",
     layer: str | None = None,
+    target: str = "class",
     calibrate: Callable[[Path], Mapping[str, tuple[float, float]]] | None = None,
 ) -> Spec:
     """Compile explanations of a model into one program file, and prove it.
@@ -43,9 +44,10 @@ def write_program(
         model: the network, its preprocessing and classes.
         methods: one or more names of `methods.METHODS`; they share one forward pass.
         path: where the proven file goes; the caller makes it final (`contract.replacing`).
-        open_file: opens a file in its own runtime, for the proof; gives a function of (images, target).
+        open_file: opens a file in its own runtime, for the proof; gives a function of the program's inputs.
         to: "onnx" or "torchscript".
         layer: the target layer of the methods that have one; None for the default.
+        target: what is explained: "class", "top-5", "region", "outputs" or "unit:LAYER" (see targets.py).
         calibrate: gives fixed ranges for the maps, for the contract, by running the file over photos.
 
     Returns:
@@ -57,17 +59,25 @@ def write_program(
     """
     if to not in SUFFIX:
         raise UsageError(f"compile: --to {to!r}: expected one of {', '.join(SUFFIX)}")
-    requests = _requests(model, methods, layer)
+    goal = parse_target(target)
+    _check_target(model.network, goal)
+    requests = make_requests(model.network, methods, layer, goal)
     network, preprocessing = model.network, model.preprocessing
-    traced = trace(network, preprocessing, requests)
+    traced = trace(network, preprocessing, requests, goal)
     spec = Spec(
         model=network.name,
         weights_hash=network.weights_hash(),
         preprocessing=preprocessing,
         maps=traced.maps,
         features=traced.features,
+        pixels="uint8" if traced.pixels == torch.uint8 else "float32",
         num_outputs=network.num_outputs,
-        softmax=network.gives_logits,
+        output_size=network.output_size,
+        target=goal.kind,
+        target_count=goal.count,
+        target_layer=goal.layer,
+        target_shape=unit_shape(network, goal),
+        softmax=network.gives_logits and goal.kind != "outputs",
         classes=model.classes,
         versions=_versions(to),
     )
@@ -76,35 +86,97 @@ def write_program(
         emit(traced, to, body)
         shutil.copyfile(body, candidate)
         append_contract(candidate, to, spec)
-        proof = prove(network, traced, preprocessing, requests, open_file(candidate))
+        proof = prove(network, traced, preprocessing, requests, goal, open_file(candidate))
         calibration = calibrate(candidate) if calibrate else None
         spec = append_contract(body, to, dataclasses.replace(spec, proof=proof, calibration=calibration))
         shutil.copyfile(body, path)
     return spec
 
 
-def _requests(model: Model, methods: Sequence[str], layer: str | None) -> list[Request]:
+def unit_shape(network: Network, target: Target) -> tuple[int, ...] | None:
+    """(C, h, w) or (C,) of a unit's layer; None for the other targets."""
+    if target.layer is None:
+        return None
+    node = network.layer(target.layer)
+    layout = network.layout(node)
+    return layout.shape if layout else tuple(int(s) for s in node.meta["val"].shape[1:])
+
+
+def _check_target(network: Network, target: Target) -> None:
+    name = network.name
+    if target.kind == "region" and network.output_size is None:
+        raise UsageError(f"compile: target region: {name} gives logits [N, K]; expected a segmentation's [N, K, h, w]")
+    if target.kind in ("class", "outputs") and network.output_size is not None:
+        raise UsageError(f"compile: {name} is a segmentation, its logits are [N, K, h, w]; use --target region")
+    if target.count > network.num_outputs:
+        raise UsageError(f"compile: target top-{target.count}: {name} has {network.num_outputs} outputs")
+    if target.layer is not None:
+        shape = unit_shape(network, target)
+        if shape is None or len(shape) not in (1, 3):
+            raise UsageError(
+                f"compile: target unit: layer {target.layer!r} of {name} gives {['N', *(shape or ())]}; expected maps "
+                "[N, C, h, w] or units [N, C]"
+            )
+
+
+def make_requests(
+    network: Network, methods: Sequence[str], layer: str | None, target: Target | None = None
+) -> list[Request]:
+    """The explanations that these words ask for.
+
+    Raises:
+        UsageError: a method or layer that does not exist or does not fit.
+    """
     if not methods:
         raise UsageError("compile: expected at least one method (--method grad-cam)")
     requests = []
     for name in dict.fromkeys(m.replace("_", "-") for m in methods):
         chosen = method(name)
-        if chosen.target_layer == "input":
-            target = INPUT
-        elif layer is not None:
-            target = layer
-        else:
-            default = model.network.default_layer()
-            if default is None:
-                raise UsageError(
-                    f"compile: {model.network.name} has no layer that {name} would choose by itself; "
-                    "give one with --layer (see: saccade layers MODEL)"
-                )
-            target = default.name
-        requests.append(Request(name.replace("-", "_"), name, chosen, target, model.network.layer(target)))
-    if layer is not None and all(r.layer == INPUT for r in requests):
+        at = _target_layer(network, name, chosen, layer)
+        node = network.layer(at)
+        layout = network.layout(node)
+        if layout is None:
+            shape = [s if isinstance(s, int) else str(s) for s in node.meta["val"].shape[1:]]
+            raise UsageError(
+                f"compile: {name} needs a layer that gives maps [N, C, h, w]; {at!r} of {network.name} gives "
+                f"{['N', *shape]}; choose another (see: saccade layers MODEL)"
+            )
+        output = name.replace("-", "_").replace("+", "p")
+        ranks = target.count if target and chosen.asks else 1
+        requests += [
+            Request(output if rank == 1 else f"{output}_{rank}", name, chosen, at, node, layout, rank)
+            for rank in range(1, ranks + 1)
+        ]
+    if any(r.method.kind == "ascent" for r in requests) and len(requests) > 1:
+        raise UsageError("compile: ascent takes float32 pixels and makes a program of its own, for one class at a time")
+    if layer is not None and all(r.method.target_layer == "input" for r in requests):
         raise UsageError(f"compile: {methods[0]} explains the input and takes no --layer; leave it out")
     return requests
+
+
+def _target_layer(network: Network, name: str, chosen: Method, layer: str | None) -> str:
+    if chosen.target_layer == "input":
+        return INPUT
+    if chosen.target_layer == "pooled":
+        head = network.pooled_head()
+        pooled = [each.name for each in network.layers if head and each.node is head[0]]
+        if not pooled:
+            raise UsageError(
+                f"compile: {name} needs a head of global average pooling of a module's output and one linear layer; "
+                f"{network.name} has another; use grad-cam"
+            )
+        if layer is not None and layer not in pooled:
+            raise UsageError(f"compile: {name} explains the layer that is pooled, {pooled[-1]!r}, not {layer!r}")
+        return pooled[-1]
+    if layer is not None:
+        return layer
+    default = network.default_layer()
+    if default is None:
+        raise UsageError(
+            f"compile: {network.name} has no layer that {name} would choose by itself; "
+            "give one with --layer (see: saccade layers MODEL)"
+        )
+    return default.name
 
 
 def _versions(to: Format) -> dict[str, str]:

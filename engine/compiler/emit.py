@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from torch import Tensor, fx
 from torch.export import Dim
 
 from ..contract import SaccadeError, UsageError
+from .loops import Loop, Scan
 from .network import evaluate
-from .trace import Traced
+from .trace import Traced, graph_modules
 
 aten = torch.ops.aten
 
@@ -47,17 +49,23 @@ def emit_onnx(module: fx.GraphModule, traced: Traced, path: Path) -> None:
         )
     batch = Dim("N", min=1)
     example = (
-        torch.zeros(_EXPORT_BATCH, *traced.image_shape, dtype=torch.uint8),
-        torch.zeros(_EXPORT_BATCH, dtype=torch.int64),
+        torch.zeros(_EXPORT_BATCH, *traced.image_shape, dtype=traced.pixels),
+        *(each.zeros(_EXPORT_BATCH) for each in traced.inputs),
     )
+    for name, part in list(module.named_children()):
+        if isinstance(part, Loop):
+            setattr(module, name, Scan(part.body))
+    chatty = logging.getLogger("onnx_ir")
+    level = chatty.level
+    chatty.setLevel(logging.ERROR)  # it tells users what it could not shorten
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        exported = torch.export.export(module.eval(), example, dynamic_shapes=({0: batch}, {0: batch}))
+        exported = torch.export.export(module.eval(), example, dynamic_shapes=tuple({0: batch} for _ in example))
         try:
             program = torch.onnx.export(
                 exported,
                 dynamo=True,
-                input_names=["images", "target"],
+                input_names=["images", *(each.name for each in traced.inputs)],
                 output_names=list(traced.outputs),
                 verbose=False,
                 optimize=True,
@@ -67,20 +75,32 @@ def emit_onnx(module: fx.GraphModule, traced: Traced, path: Path) -> None:
             raise SaccadeError(
                 f"compile: torch's ONNX exporter refused this graph ({reason}); use --to torchscript"
             ) from error
+        finally:
+            chatty.setLevel(level)
     assert program is not None
     model = program.model_proto
     del model.metadata_props[:]
     # The exporter notes for every node where in which file it came from: paths of the machine that compiled.
     for part in (model.graph, *model.functions):
-        part.ClearField("doc_string")
-        for item in (*part.node, *part.value_info):
-            item.ClearField("doc_string")
-            del item.metadata_props[:]
-    for value in (*model.graph.input, *model.graph.output, *model.graph.initializer):
-        value.ClearField("doc_string")
-        del value.metadata_props[:]
-    del model.graph.metadata_props[:]
+        _forget_origin(part)
     onnx.save(model, str(path))
+
+
+def _forget_origin(part: Any) -> None:
+    """Clear the notes of a graph or function and of all that is in it."""
+    part.ClearField("doc_string")
+    del part.metadata_props[:]
+    for item in (*part.node, *part.value_info):
+        item.ClearField("doc_string")
+        del item.metadata_props[:]
+    for node in part.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _forget_origin(attribute.g)
+    if hasattr(part, "initializer"):
+        for value in (*part.input, *part.output, *part.initializer):
+            value.ClearField("doc_string")
+            del value.metadata_props[:]
 
 
 def emit_torchscript(module: fx.GraphModule, traced: Traced, path: Path) -> None:
@@ -90,10 +110,19 @@ def emit_torchscript(module: fx.GraphModule, traced: Traced, path: Path) -> None
     beside this one; the graph that it would take is the same.
     """
     module = copy.deepcopy(module).eval()
+    for part in graph_modules(module):
+        _scriptable(part)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scripted = torch.jit.script(module)
+        torch.jit.save(scripted, str(path))
+
+
+def _scriptable(module: fx.GraphModule) -> None:
+    """Scripting resolves overloads by itself, from the arguments, and knows a few operators by another name."""
     for node in module.graph.nodes:
         if not isinstance(node.target, torch._ops.OpOverload):
             continue
-        # Scripting resolves overloads by itself, from the arguments, and knows a few operators by another name.
         if node.target is aten.sym_size.int:
             node.target = aten.size
         elif node.target is aten._to_copy.default:
@@ -104,10 +133,6 @@ def emit_torchscript(module: fx.GraphModule, traced: Traced, path: Path) -> None
             node.target = node.target.overloadpacket
         node.kwargs = {k: v for k, v in node.kwargs.items() if k not in ("device", "pin_memory", "layout")}
     module.recompile()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        scripted = torch.jit.script(module)
-        torch.jit.save(scripted, str(path))
 
 
 def _fold_constants(module: fx.GraphModule) -> fx.GraphModule:

@@ -249,12 +249,14 @@ def read_state(file: str) -> dict[str, Tensor]:
 
 
 def load_state(module: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
-    """Load a state dict strictly.
+    """Load a state dict strictly, but that batch norm's counters may be missing: eval mode never reads them, and files
+    of before PyTorch 0.4.1 have none.
 
     Raises:
         UsageError: a name is missing or unexpected, or a shape differs; names the first.
     """
     own = module.state_dict()
+    state = {k: v for k, v in own.items() if k.endswith("num_batches_tracked")} | dict(state)
     missing, unexpected = [k for k in own if k not in state], [k for k in state if k not in own]
     shapes = [k for k in own if k in state and own[k].shape != state[k].shape]
     if missing or unexpected or shapes:
@@ -262,7 +264,7 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], name: str) -> Non
         parts += [f"{len(unexpected)} unexpected (first: {unexpected[0]})"] if unexpected else []
         parts += [f"{k} is {list(state[k].shape)}, expected {list(own[k].shape)}" for k in shapes[:1]]
         raise UsageError(f"weights: the state dict does not fit {name}: {'; '.join(parts)}")
-    module.load_state_dict(dict(state))
+    module.load_state_dict(state)
 
 
 # ---- describing the input -----------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import operator
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from torch.export.graph_signature import OutputKind
 
 from ..contract import UsageError
 from .adjoints import FORWARD
+from .layouts import Layout, layout_of
 
 _TRACE_BATCH = 3  # the batch size while exporting; proof.py checks others
 INPUT = "input"
@@ -59,7 +61,8 @@ class Layer:
 
 
 class Network:
-    """A classifier as a functional graph: `images` float [N, C, H, W] in, logits [N, K] out, N free.
+    """A network as a functional graph: `images` float [N, C, H, W] in, logits [N, K] out (of a segmentation
+    [N, K, h, w]), N free.
 
     Attributes:
         name: what people call it.
@@ -67,6 +70,7 @@ class Network:
         layers: every module call, in the order of execution.
         input_shape: (C, H, W).
         num_outputs: K.
+        output_size: (h, w) of a segmentation's logits, else None.
         module: the nn.Module it came from, or None for an exported program; only the eager reference uses it.
     """
 
@@ -81,7 +85,9 @@ class Network:
         self.batch = value.shape[0]
         self.fake_mode = value.fake_mode
         self.input_shape = tuple(int(s) for s in value.shape[1:])
-        self.num_outputs = int(self.output.meta["val"].shape[1])
+        logits = self.output.meta["val"].shape
+        self.num_outputs = int(logits[1])
+        self.output_size = (int(logits[2]), int(logits[3])) if len(logits) == 4 else None
         self.dtype: torch.dtype = value.dtype
         for node in self.graph.nodes:
             node.target = FORWARD.get(node.target, node.target)
@@ -120,31 +126,77 @@ class Network:
         """Grad-CAM's default target layer: the last feature block before pooling and head.
 
         The network is descended into while one module holds everything; then, among the modules that run side by
-        side, the last one is the head, and the answer is the last before it that gives a map [C, h, w] with more
-        than one place and is not itself an average pool.
+        side, the last one is the head, and the answer is the last before it that gives maps with more than one place
+        and is not itself an average pool. Where those are a transformer's tokens and the head reads the class token
+        alone, nothing depends on the others any more: the answer is the last layer norm in front of an attention.
         """
         calls = [c for c in self.layers if c.depth == 0]
         while len(calls) == 1 and not calls[0].leaf:
             outer = calls[0]
             calls = [c for c in self.layers if c.depth == outer.depth + 1]
         for layer in reversed(calls[:-1]):
-            if _is_map(layer.shape) and "AvgPool" not in layer.type:
-                return layer
+            layout = self.layout(layer.node)
+            if layout is None or layout.shape[1] * layout.shape[2] < 2 or "AvgPool" in layer.type:
+                continue
+            return self._before_attention() or layer if layout.prefix else layer
+        return None
+
+    def _before_attention(self) -> Layer | None:
+        for layer in reversed(self.layers):
+            if "Norm" in layer.type and self.layout(layer.node) is not None:
+                behind = self.descendants(layer.node)
+                if any("softmax" in str(n.target) or "attention" in str(n.target) for n in behind):
+                    return layer
+        return None
+
+    def layout(self, node: fx.Node) -> Layout | None:
+        """How maps lie in a node's value; None where it holds none."""
+        return layout_of(node, self.input_shape[1:])
+
+    def pooled_head(self) -> tuple[fx.Node, str] | None:
+        """The maps that global average pooling and one linear layer turn into the logits, and the name of that layer's
+        weights [K, C] in `state`; None where the head is another one.
+        """
+        node, weights = self.output, None
+        while node.op == "call_function":
+            kind = short_name(node.target)
+            if weights is None and kind in ("linear", "addmm"):
+                source, weight = (node.args[0], node.args[1]) if kind == "linear" else node.args[1:3]
+                while isinstance(weight, fx.Node) and short_name(weight.target) in ("t", "permute", "transpose"):
+                    weight = weight.args[0]
+                if not isinstance(weight, fx.Node) or weight.name not in self.state:
+                    return None
+                weights = weight.name
+            elif kind in _PASSING:
+                source = node.args[0]
+            elif weights is not None and _averages_all(node):
+                source = node.args[0]
+                assert isinstance(source, fx.Node)
+                while short_name(source.target) in ("dropout", "clone", "contiguous"):
+                    source = source.args[0]
+                return (source, weights) if self.layout(source) is not None else None
+            else:
+                return None
+            assert isinstance(source, fx.Node)
+            node = source
         return None
 
     # ---- running -----------------------------------------------------------------------------------------------
 
-    def cut(self, state: Mapping[str, Tensor], x: Tensor, at: fx.Node) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    def cut(
+        self, state: Mapping[str, Tensor], x: Tensor, at: fx.Node, to: fx.Node | None = None
+    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Cut the network at a node.
 
         Args:
             state: placeholder name → tensor, as `self.state` (fake, float64, …).
             x: the normalised input [N, C, H, W].
             at: a node of the graph that depends on the input.
+            to: the node whose value is wanted; by default the logits.
 
         Returns:
-            (activation, tail): the value of `at`, and the function from it to the logits [N, K]. What the tail
-            needs beside the activation (a residual's other branch) is handed through from the head.
+            (activation, tail): the value of `at`, and the function from it to the value of `to`. What the tail needs
+            beside the activation (a residual's other branch) is handed through from the head.
         """
         env: dict[fx.Node, Any] = {n: state[n.name] for n in self.graph.nodes if n.name in state}
         env[self.input] = x
@@ -152,7 +204,7 @@ class Network:
         evaluate((n for n in self.graph.nodes if n not in after), env)
 
         def tail(activation: Tensor) -> Tensor:
-            return evaluate((n for n in self.graph.nodes if n in after), {**env, at: activation})[self.output]
+            return evaluate((n for n in self.graph.nodes if n in after), {**env, at: activation})[to or self.output]
 
         return env[at], tail
 
@@ -166,15 +218,36 @@ class Network:
                 todo.extend(node.users)
         return found
 
-    def reaches_output(self, at: fx.Node) -> bool:
-        """Whether the logits depend on the value of `at`."""
-        return at is self.output or self.output in self.descendants(at)
+    def reaches(self, at: fx.Node, to: fx.Node) -> bool:
+        """Whether the value of `to` depends on that of `at`."""
+        return at is to or to in self.descendants(at)
+
+    def filters(self, layer: str) -> Tensor:
+        """The weights [O, I, kh, kw] of a layer that is one convolution.
+
+        Raises:
+            UsageError: there is no such layer, or it is none.
+        """
+        node = self.layer(layer)
+        kind = short_name(node.target)
+        weight = node.args[1] if kind in ("conv2d", "convolution", "conv2d_by_name") else None
+        if not isinstance(weight, fx.Node) or weight.name not in self.state or self.state[weight.name].dim() != 4:
+            named = [x.name for x in self.layers if "Conv2d" in x.type]
+            raise UsageError(
+                f"weights: {layer!r} of {self.name} is no convolution; there are {', '.join(named[:3])}"
+                f"{', …' if len(named) > 3 else ''} (see: saccade layers MODEL)"
+            )
+        return self.state[weight.name].detach()
 
     @property
     def gives_logits(self) -> bool:
         """Whether softmax(output) is a confidence: several outputs, and no sigmoid or softmax at their end."""
         name = str(self.output.target)
-        return self.num_outputs > 1 and not any(end in name for end in ("sigmoid", "softmax", "tanh"))
+        return (
+            self.num_outputs > 1
+            and not self.output_size
+            and not any(end in name for end in ("sigmoid", "softmax", "tanh"))
+        )
 
     def weights_hash(self) -> str:
         """`sha256:…` over the names, dtypes, shapes and bytes of the state, sorted by name."""
@@ -214,10 +287,12 @@ def import_module(module: nn.Module, name: str, input_shape: tuple[int, int, int
             warnings.simplefilter("ignore")  # the exporter's own deprecations are not our user's concern
             program = torch.export.export(module, (example,), dynamic_shapes=({0: Dim("N", min=1)},))
     except Exception as error:
-        reason = str(error).strip().splitlines()
+        reason = (str(error).strip().splitlines() or [""])[0]
+        if "Constraints violated" in reason:  # len(x) is a number to the exporter
+            reason = "its code fixes the batch size; take x.shape[0] for len(x), and -1 in reshapes"
         raise UsageError(
             f"compile: torch.export cannot capture {name} with input {list(input_shape)}: "
-            f"{type(error).__name__}: {reason[0] if reason else ''}"
+            f"{type(error).__name__}: {reason}"
         ) from error
     return Network(name, program, module)
 
@@ -252,20 +327,45 @@ def _single_output(name: str, program: ExportedProgram) -> fx.Node:
             f"compile: {name} changes its own state as it runs ({changed[0]}), as in training mode; call .eval() first"
         )
     outputs = next(n for n in program.graph.nodes if n.op == "output").args[0]
-    if len(outputs) != 1 or not isinstance(outputs[0], fx.Node):
-        raise UsageError(f"compile: {name} gives {len(outputs)} outputs; expected one, logits [N, K]")
     container = program.call_spec.out_spec
-    if container is not None and not container.is_leaf():
+    if container is not None and container.type in (dict, OrderedDict) and "out" in container.context:
+        outputs = [outputs[list(container.context).index("out")]]  # torchvision's segmentation models
+    elif container is not None and not container.is_leaf():
         kind = getattr(container.type, "__name__", "container")
         raise UsageError(f"compile: {name} gives a {kind}; expected one tensor, logits [N, K]; wrap it in a module")
+    if len(outputs) != 1 or not isinstance(outputs[0], fx.Node):
+        raise UsageError(f"compile: {name} gives {len(outputs)} outputs; expected one, logits [N, K]")
     if not outputs[0].meta["val"].is_floating_point():
         raise UsageError(
             f"compile: {name} gives {outputs[0].meta['val'].dtype}; expected logits [N, K] with a gradient"
         )
     shape = outputs[0].meta["val"].shape
-    if len(shape) != 2 or not isinstance(shape[1], int):
-        raise UsageError(f"compile: {name} gives an output of shape {[str(s) for s in shape]}; expected logits [N, K]")
+    if len(shape) not in (2, 4) or not all(isinstance(s, int) for s in shape[1:]):
+        raise UsageError(
+            f"compile: {name} gives an output of shape {[str(s) for s in shape]}; expected logits [N, K], or "
+            "[N, K, h, w] of a segmentation"
+        )
     return outputs[0]
+
+
+_PASSING = ("flatten", "view", "reshape", "squeeze", "dropout", "clone", "contiguous")
+"""Operators between pooling and a linear layer that keep the numbers as they are."""
+
+
+def short_name(target: Any) -> str:
+    """`linear` of `aten.linear.default`, or a function's own name."""
+    return str(target).split(".")[1] if isinstance(target, torch._ops.OpOverload) else getattr(target, "__name__", "")
+
+
+def _averages_all(node: fx.Node) -> bool:
+    source = node.args[0]
+    if not isinstance(source, fx.Node) or len(shape := source.meta["val"].shape) != 4:
+        return False
+    kind = short_name(node.target)
+    if kind == "mean":
+        places = node.args[1] if len(node.args) > 1 else None
+        return isinstance(places, (list, tuple)) and sorted(int(d) % 4 for d in places) in ([2, 3], [1, 2])  # type: ignore[arg-type]
+    return kind == "adaptive_avg_pool2d" or (kind == "avg_pool2d" and list(node.args[1]) == list(shape[2:]))  # type: ignore[arg-type]
 
 
 def _layers(graph: fx.Graph) -> list[Layer]:
@@ -302,7 +402,3 @@ def _tensor_shape(node: fx.Node) -> tuple[int, ...] | None:
     if not isinstance(value, Tensor):
         return None
     return tuple(s if isinstance(s, int) else -1 for s in value.shape[1:])
-
-
-def _is_map(shape: tuple[int, ...]) -> bool:
-    return len(shape) == 3 and shape[1] > 0 and shape[2] > 0 and shape[1] * shape[2] > 1

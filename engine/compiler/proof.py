@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, fx, nn
 
 from ..contract import Maps, Preprocessing, SaccadeError, UsageError
 from . import eager
-from .network import Network
+from .network import INPUT, Network, evaluate
+from .targets import Target
 from .trace import Request, Traced, convolutions, float64, normalise
 
 MATHEMATICS = 1e-9
@@ -98,17 +99,48 @@ def relative_l2(got: np.ndarray, expected: np.ndarray) -> np.ndarray:
     return np.where(distance == 0, 0.0, distance / np.maximum(norm, 1e-30))
 
 
+def examples(network: Network, target: Target, count: int, seed: int, free: bool = True) -> tuple[np.ndarray, ...]:
+    """Values for the inputs beside the pictures, one of each kind that there is: explicit ones, and with `free` also
+    those that the program is to find by itself.
+
+    Returns:
+        `target`, and `region` where there is one (see targets.py).
+    """
+    random, k = np.random.default_rng(seed), network.num_outputs
+    if target.kind == "outputs":
+        return (random.normal(0, 1, (count, k)).astype(np.float32),)
+    if target.kind == "unit":
+        assert target.layer is not None
+        layout = network.layout(network.layer(target.layer))
+        shape = layout.shape if layout else (int(network.layer(target.layer).meta["val"].shape[1]), 1, 1)
+        units = np.stack([random.integers(0, n, count) for n in shape], axis=1)
+        units[::2, 1:] = -1
+        return (units,)
+    shape = (count, target.count) if target.count > 1 else (count,)
+    classes = random.integers(0, k, shape)
+    if free:
+        classes[::2] = -1
+    if target.kind == "class":
+        return (classes,)
+    _, height, width = network.input_shape
+    region = np.zeros((count, height, width), np.uint8)
+    start = 1 if free and count > 1 else 0
+    region[start:, height // 4 : height // 2 + 1, width // 3 : width // 2 + 1] = 1
+    return classes, region
+
+
 def prove(
     network: Network,
     traced: Traced,
     preprocessing: Preprocessing,
     requests: Sequence[Request],
-    run_file: Callable[[np.ndarray, np.ndarray], Maps],
+    target: Target,
+    run_file: Callable[..., Maps],
 ) -> dict[str, Any]:
     """Check a compiled graph and the file made of it.
 
     Args:
-        run_file: runs the file on (images uint8 [N, H, W, C], target int64 [N]).
+        run_file: runs the file on (images uint8 [N, H, W, C], the other inputs).
 
     Returns:
         The errors, for the contract.
@@ -117,19 +149,21 @@ def prove(
         UsageError: the gradient at a layer is zero everywhere.
         SaccadeError: an error exceeds its bound; the message says which.
     """
-    last = network.num_outputs - 1
     batches = [
-        (pictures(preprocessing, ["textured"], seed=1), np.array([min(3, last)])),
-        (pictures(preprocessing, ["flat", "letterboxed"], seed=2), np.array([-1, last])),
+        (pictures(preprocessing, ["textured"], seed=1), examples(network, target, 1, seed=1, free=False)),
+        (pictures(preprocessing, ["flat", "letterboxed"], seed=2), examples(network, target, 2, seed=2)),
     ]
-    reference, exact = Reference(network, preprocessing, requests), float64(traced)
+    reference, exact = Reference(network, preprocessing, requests, target), float64(traced)
     mathematics = dict.fromkeys(traced.outputs, 0.0)
     alive = {r.name: False for r in requests}
-    for images, target in batches:
-        expected, scales, living = reference(images, target)
+    for images, asked in batches:
+        expected, scales, living = reference(images, *asked)
         try:
             with torch.no_grad():
-                got = exact(torch.from_numpy(images), torch.from_numpy(target))
+                got = exact(
+                    torch.from_numpy(images if reference.takes_bytes else images.astype(np.float64)),
+                    *map(torch.from_numpy, asked),
+                )
         except RuntimeError as error:
             raise SaccadeError(
                 f"compile: proof failed: the graph of {network.name} does not run on a batch of {len(images)} "
@@ -139,7 +173,7 @@ def prove(
             mathematics[name] = max(mathematics[name], error_to_maximum(a.numpy(), expected[name], scales.get(name)))
         alive = {name: alive[name] or living[name] for name in alive}
     for request in requests:
-        if request.method.needs_gradient and not alive[request.name]:
+        if request.method.backward and not alive[request.name]:
             averages = " averages to" if request.method.kind == "cam" else " is"
             raise UsageError(
                 f"compile: the gradient of {network.name}'s logits at {request.layer!r}{averages} zero on every test "
@@ -153,7 +187,7 @@ def prove(
                 f"(allowed {MATHEMATICS:.0e}); no file was written; please report this network"
             )
 
-    float32 = _check_file(network, preprocessing, requests, reference, run_file)
+    float32 = _check_file(network, preprocessing, requests, target, reference, run_file)
     return {
         "mathematics_float64": {k: _short(v) for k, v in mathematics.items()},
         "file_float32": float32,
@@ -172,19 +206,21 @@ def _check_file(
     network: Network,
     preprocessing: Preprocessing,
     requests: Sequence[Request],
+    target: Target,
     reference: Reference,
-    run_file: Callable[[np.ndarray, np.ndarray], Maps],
+    run_file: Callable[..., Maps],
 ) -> dict[str, dict[str, float]]:
+    free = target.kind != "region"  # a region of its own has an edge, where two logits are nearly equal
     batches = [
-        (pictures(preprocessing, ["textured"], seed=3), np.array([network.num_outputs // 2])),
-        (pictures(preprocessing, ["textured", "textured"], seed=4), np.array([-1, 0])),
+        (pictures(preprocessing, ["textured"], seed=3), examples(network, target, 1, 3, free=False)),
+        (pictures(preprocessing, ["textured", "textured"], seed=4), examples(network, target, 2, 4, free)),
     ]
     worst = {"logits": 0.0, **{r.name: 0.0 for r in requests}}
     l2: dict[str, list[float]] = {r.name: [] for r in requests}
-    for images, target in batches:
-        got = run_file(images, target)
+    for images, asked in batches:
+        got = run_file(images if reference.takes_bytes else images.astype(np.float32), *asked)
         # The class that the file explained: two nearly equal logits may swap places in float32.
-        expected, scales, _ = reference(images, got.target)
+        expected, scales, _ = reference(images, got.target, *asked[1:])
         worst["logits"] = max(worst["logits"], error_to_maximum(got.logits, expected["logits"]))
         for name, values in got.maps.items():
             worst[name] = max(worst[name], error_to_maximum(values, expected[name], scales.get(name)))
@@ -195,7 +231,8 @@ def _check_file(
     for request in requests:
         rms = float(np.sqrt(np.mean(np.square(l2[request.name]))))
         found[request.name] = {"max": _short(worst[request.name]), "rms_l2": _short(rms)}
-        if request.method.kind == "activations" or (request.method.kind == "cam" and is_linear(network, request)):
+        method, behind = request.method, request.method.kind == "cam" and is_linear(network, request)
+        if method.kind == "activations" or method.target_layer == "pooled" or (behind and method.backward):
             if not worst[request.name] <= SMOOTH_MAP:
                 raise _refused(request.name, worst[request.name], SMOOTH_MAP)
         elif not rms <= GRADIENT_MAP:
@@ -206,84 +243,114 @@ def _check_file(
 def is_linear(network: Network, request: Request) -> bool:
     """Whether the network behind the layer is linear (pooling and a linear head), so that its gradient is constant."""
     behind = network.descendants(request.node)
-    return all(n.op != "call_function" or str(n.target).startswith(_LINEAR) or _pool(n.target) for n in behind)
+    return all(
+        n.op != "call_function" or str(n.target).startswith(_LINEAR) or _keeps_gradient(n.target) for n in behind
+    )
 
 
-def _pool(target: Any) -> bool:
-    return getattr(target, "__name__", "") == "adaptive_avg_pool2d" or str(target).startswith("aten.reshape")
+def _keeps_gradient(target: Any) -> bool:
+    return getattr(target, "__name__", "") in ("adaptive_avg_pool2d", "linear") or str(target).startswith(
+        "aten.reshape"
+    )
 
 
 class Reference:
-    """Eager float64: hooks on the nn.Module, or autograd over the graph where there is no module (a `.pt2`)."""
+    """Eager float64: hooks on the nn.Module, or on a replay of the graph where there is no module (a `.pt2`)."""
 
-    def __init__(self, network: Network, preprocessing: Preprocessing, requests: Sequence[Request]) -> None:
-        self._network, self._preprocessing, self._requests = network, preprocessing, requests
-        self._module = copy.deepcopy(network.module).double() if network.module is not None else None
+    def __init__(
+        self, network: Network, preprocessing: Preprocessing, requests: Sequence[Request], target: Target
+    ) -> None:
+        self._network, self._preprocessing, self._requests, self._target = network, preprocessing, requests, target
+        self.takes_bytes = all(r.method.kind != "ascent" for r in requests)
+        self._nodes = [r.node for r in requests] + ([network.layer(target.layer)] if target.layer else [])
+        if network.module is not None:
+            self.module: nn.Module = copy.deepcopy(network.module).double()
+        else:
+            self.module = Replay(network, self._nodes)
 
-    def __call__(self, images: np.ndarray, target: np.ndarray) -> tuple[Arrays, Arrays, dict[str, bool]]:
+    def __call__(self, images: np.ndarray, *asked: np.ndarray) -> tuple[Arrays, Arrays, dict[str, bool]]:
         """Explain a batch.
 
         Returns:
-            (logits and maps by output name; for CAMs and features what `error_to_maximum` takes for their maxima,
-            float64 [N]; whether each method's gradient is anywhere more than rounding).
+            (logits and maps by output name; for maps that end in a ReLU and features what `error_to_maximum` takes for
+            their maxima, float64 [N]; whether each method's gradient is anywhere more than rounding).
         """
         x = normalise(torch.from_numpy(images), self._preprocessing, torch.float64)
-        goal = torch.from_numpy(target)
         try:
-            return self._explain(x, goal)
+            logits, found = eager.explain(self.module, x, self.goal(*asked), self.asks())
         except RuntimeError as error:
             raise SaccadeError(
                 f"compile: no proof: {self._network.name} does not run in float64 "
                 f"({str(error).strip().splitlines()[0][:200]}); no file was written; take casts to float32 out of it"
             ) from error
-
-    def _explain(self, x: Tensor, goal: Tensor) -> tuple[Arrays, Arrays, dict[str, bool]]:
-        if self._module is not None:
-            layers = {layer.name: layer for layer in self._network.layers}
-            asked = [
-                (
-                    r.method_name,
-                    *((layers[r.layer].module, layers[r.layer].call) if r.layer in layers else (r.layer, 1)),
-                )
-                for r in self._requests
-            ]
-            logits, found = eager.explain(self._module, x, goal, asked)
-        else:
-            logits, found = self._over_graph(x, goal)
-        expected, scales, alive = {"logits": logits.numpy()}, {}, {}
+        expected, scales, alive = {"logits": logits.detach().numpy()}, {}, {}
         for request, explained in zip(self._requests, found, strict=True):
-            name, (cam, activation, gradient) = request.name, explained
-            expected[name] = cam.numpy()
-            alive[name] = gradient is not None and bool((gradient != 0).any())
-            if request.method.kind == "cam" and gradient is not None:
-                weights = gradient.mean(dim=(2, 3))
-                alive[name] = bool((weights.abs().max() > _ROUNDING * gradient.abs().max()).item())
-                signed = torch.einsum("nc,nchw->nhw", weights, activation)
-                scales[name] = signed.abs().amax(dim=(1, 2)).numpy()
+            name, kind = request.name, request.method.kind
+            values, raw = explained.map.numpy(), explained.raw.abs().flatten(1)
+            if kind == "ascent":  # from the normalised input's gradient to the pixels'
+                values = values / (255 * np.asarray(self._preprocessing.std))
+            expected[name] = values
+            alive[name] = bool((raw > 0).any())
+            if kind == "cam":
+                scales[name] = raw.amax(dim=1).numpy()
+                if (gradient := explained.gradient) is not None:
+                    most = explained.activation.abs().max() * gradient.abs().max()
+                    alive[name] = bool((raw.max() > _ROUNDING * most).item())
                 if "features" not in expected:
-                    expected["features"] = _features(activation.numpy(), cam.numpy())
-                    share = np.maximum(cam.amax(dim=(1, 2)).numpy(), 1e-30) / np.maximum(scales[name], 1e-30)
+                    expected["features"] = _features(explained.activation.numpy(), values)
+                    share = np.maximum(values.max(axis=(1, 2)), 1e-30) / np.maximum(scales[name], 1e-30)
                     scales["features"] = np.abs(expected["features"]).max(axis=1) / share
         return expected, scales, alive
 
-    def _over_graph(self, x: Tensor, target: Tensor) -> tuple[Tensor, list[eager.Explained]]:
-        state = {k: v.double() if v.is_floating_point() else v for k, v in self._network.state.items()}
-        _, tail = self._network.cut(state, x, self._network.input)
-        logits = tail(x)
-        goal = torch.where(target < 0, logits.argmax(dim=1), target)
-        found: list[eager.Explained] = []
-        for request in self._requests:
-            activation, tail = self._network.cut(state, x, request.node)
-            activation = activation.detach().requires_grad_()
-            gradient = None
-            if request.method.needs_gradient:
-                score = tail(activation).gather(1, goal.unsqueeze(1)).sum()
-                if score.requires_grad:
-                    (gradient,) = torch.autograd.grad(score, activation, allow_unused=True)
-                gradient = torch.zeros_like(activation) if gradient is None else gradient
-            explained = eager.map_of(request.method_name, activation, gradient).detach()
-            found.append(eager.Explained(explained, activation.detach(), gradient))
-        return logits, found
+    def goal(self, *asked: np.ndarray) -> eager.Goal:
+        """What is explained, in the reference's words."""
+        inputs = tuple(torch.from_numpy(a) for a in asked)
+        if self._target.layer is None:
+            return eager.Goal(self._target.kind, inputs)
+        place = self._place(len(self._nodes) - 1, self._target.layer)
+        return eager.Goal(self._target.kind, inputs, *place, self._grid(self._nodes[-1]))
+
+    def asks(self) -> list[eager.Ask]:
+        """The requests, in the reference's words."""
+        return [
+            eager.Ask(r.method_name, *self._place(i, r.layer), r.rank, self._grid(r.node))
+            for i, r in enumerate(self._requests)
+        ]
+
+    def _place(self, index: int, layer: str) -> tuple[str, int]:
+        if layer == INPUT:
+            return INPUT, 1
+        if self._network.module is None:
+            return f"at_{index}", 1
+        found = next(each for each in self._network.layers if each.name == layer)
+        return found.module, found.call
+
+    def _grid(self, node: fx.Node) -> tuple[int, int] | None:
+        layout = self._network.layout(node)
+        return None if layout is None or layout.kind == "maps" else layout.shape[1:]
+
+
+class Replay(nn.Module):
+    """An imported graph as a module in float64; the values of chosen nodes pass through modules `at_0`, `at_1`, …"""
+
+    def __init__(self, network: Network, nodes: Sequence[fx.Node]) -> None:
+        super().__init__()
+        self._network = network
+        self._state = {k: v.double() if v.is_floating_point() else v for k, v in network.state.items()}
+        self._stops: dict[fx.Node, list[nn.Module]] = {}
+        for i, node in enumerate(nodes):
+            stop = nn.Identity()
+            self.add_module(f"at_{i}", stop)
+            self._stops.setdefault(node, []).append(stop)
+
+    def forward(self, x: Tensor) -> Tensor:
+        env: dict[fx.Node, Any] = {n: self._state[n.name] for n in self._network.graph.nodes if n.name in self._state}
+        env[self._network.input] = x
+        for node in self._network.graph.nodes:
+            evaluate([node], env)
+            for stop in self._stops.get(node, ()):
+                env[node] = stop(env[node])
+        return env[self._network.output]
 
 
 def _features(activation: np.ndarray, cam: np.ndarray) -> np.ndarray:

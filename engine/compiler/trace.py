@@ -19,8 +19,12 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from ..contract import MapSpec, Preprocessing, UsageError
 from .adjoints import BACKWARD
+from .cut import HeadWeights, NetworkCut
+from .layouts import Layout
+from .loops import extract_loops
 from .methods import Method, pooled_features
-from .network import Network
+from .network import Network, short_name
+from .targets import Score, Target, class_score, explained_classes, output_score, region_score, unit_score
 
 aten = torch.ops.aten
 
@@ -29,92 +33,144 @@ _CONVOLUTIONS = ("convolution", "conv1d", "conv2d", "conv3d", "conv_transpose") 
 
 @dataclass(frozen=True)
 class Request:
-    """One explanation that a program shall give: its output's name, the method and the layer it is about."""
+    """One explanation that a program shall give: its output's name, the method and the layer it is about.
+
+    Attributes:
+        rank: which of the k classes of the target it explains, from 1.
+    """
 
     name: str
     method_name: str
     method: Method
     layer: str
     node: fx.Node
+    layout: Layout
+    rank: int = 1
+
+
+@dataclass(frozen=True)
+class Input:
+    """An input of a program beside the pictures: its name, dtype and shape without the batch."""
+
+    name: str
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+    def zeros(self, batch: Any) -> Tensor:
+        return torch.zeros(batch, *self.shape, dtype=self.dtype)
 
 
 @dataclass(frozen=True)
 class Traced:
-    """The compiled graph and what its outputs are.
+    """The compiled graph and what its inputs and outputs are.
 
     Attributes:
-        module: takes (images uint8 [N, H, W, C], target int64 [N]), gives a tuple in the order of `outputs`.
+        module: takes (images [N, H, W, C], `inputs`…), gives a tuple in the order of `outputs`.
+        inputs: `target`, and `region` where a segmentation is explained.
         outputs: `logits`, the maps' names, and `features` where there is a CAM.
         maps: what the contract says of each map.
         features: C of `features`, or None.
-        image_shape: (H, W, C) of the uint8 input.
+        image_shape: (H, W, C) of the images.
+        pixels: their dtype, uint8, or float32 for an ascent.
     """
 
     module: fx.GraphModule
+    inputs: tuple[Input, ...]
     outputs: tuple[str, ...]
     maps: tuple[MapSpec, ...]
     features: int | None
     image_shape: tuple[int, int, int]
+    pixels: torch.dtype
 
 
-def trace(network: Network, preprocessing: Preprocessing, requests: Sequence[Request]) -> Traced:
+def inputs_of(network: Network, target: Target) -> tuple[Input, ...]:
+    """What a program of that target takes beside the pictures (see targets.py)."""
+    if target.kind == "outputs":
+        return (Input("target", torch.float32, (network.num_outputs,)),)
+    if target.kind == "unit":
+        return (Input("target", torch.int64, (3,)),)
+    if target.kind == "region":
+        return (Input("target", torch.int64, ()), Input("region", torch.uint8, network.input_shape[1:]))
+    return (Input("target", torch.int64, () if target.count == 1 else (target.count,)),)
+
+
+def trace(network: Network, preprocessing: Preprocessing, requests: Sequence[Request], target: Target) -> Traced:
     """Compile the requests into one graph.
 
     Raises:
-        UsageError: a layer gives no spatial map, or the logits do not depend on it.
+        UsageError: a layer gives no spatial map, or what is explained does not depend on it.
     """
     outputs = ["logits", *(r.name for r in requests)]
     first_cam = next((i for i, r in enumerate(requests) if r.method.kind == "cam"), None)
+    explained = network.output if target.layer is None else network.layer(target.layer)
     for request in requests:
-        _check(network, request)
+        _check(network, request, explained, target)
+    inputs = inputs_of(network, target)
 
-    def program(state: dict[str, Tensor], images: Tensor, target: Tensor) -> tuple[Tensor, ...]:
+    def program(state: dict[str, Tensor], images: Tensor, *asked: Tensor) -> tuple[Tensor, ...]:
         x = normalise(images, preprocessing, network.dtype)
-        _, tail = network.cut(state, x, network.input)
-        logits = tail(x)
-        explained = torch.where(target < 0, logits.argmax(dim=1), target)
-
-        def score(values: Tensor) -> Tensor:
-            return values.gather(1, explained.unsqueeze(1)).squeeze(1)
-
+        logits = network.cut(state, x, network.input)[1](x)
+        goals = _goals(network, target, explained, logits, asked)
         results, features = [logits], []
-        for i, request in enumerate(requests):
-            activation, tail = network.cut(state, x, request.node)
-            results.append(request.method.function(activation, tail, score))
+        for i, r in enumerate(requests):
+            score, pick = goals[r.rank - 1]
+            cut = NetworkCut(network, state, x, r.node, r.layout, explained, score, pick)
+            found = r.method.function(cut)
+            if r.method.kind == "ascent":  # from the normalised input's gradient to the pixels'
+                found = found / (255 * torch.tensor(preprocessing.std, dtype=torch.float64)).to(network.dtype)
+            results.append(found)
             if i == first_cam:
-                features.append(pooled_features(activation, results[-1]))
+                features.append(pooled_features(cut.activation, results[-1]))
         return (*results, *features)
 
     height, width, channels = preprocessing.height, preprocessing.width, preprocessing.channels
+    pixels = torch.float32 if any(r.method.kind == "ascent" for r in requests) else torch.uint8
     mode = network.fake_mode
     with mode:
-        images = torch.empty(network.batch, height, width, channels, dtype=torch.uint8)
-        target = torch.empty(network.batch, dtype=torch.int64)
+        images = torch.empty(network.batch, height, width, channels, dtype=pixels)
+        asked = [each.zeros(network.batch) for each in inputs]
     state = {k: mode.from_tensor(v, static_shapes=True) for k, v in network.state.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             # Some decompositions fill or add in place; functionalized, no operator of the graph writes into a tensor.
             functional = torch.func.functionalize(program, remove="mutations")
-            graph_module = make_fx(functional, decomposition_table=BACKWARD)(state, images, target)
+            graph_module = make_fx(functional, decomposition_table=BACKWARD)(state, images, *asked)
         except Exception as error:
             reason = str(error).strip().splitlines()
             raise UsageError(
-                f"compile: the backward pass of {network.name} cannot be written as a graph: "
+                f"compile: the explanation of {network.name} cannot be written as a graph: "
                 f"{type(error).__name__}: {reason[0][:200] if reason else ''}; please report this network"
             ) from error
     results = next(n for n in graph_module.graph.nodes if n.op == "output").args[0]
     shapes = [tuple(int(s) for s in n.meta["val"].shape[1:]) for n in results]
-    module = _tidy(graph_module, network)
+    module = _tidy(graph_module, network, ["images", *(each.name for each in inputs)])
     if first_cam is not None:
         outputs.append("features")
     maps = tuple(
-        MapSpec(r.name, r.method_name, r.layer, r.method.kind, shape)
+        MapSpec(r.name, r.method_name, r.layer, r.method.kind, shape, r.rank)
         for r, shape in zip(requests, shapes[1:], strict=False)
     )
-    return Traced(
-        module, tuple(outputs), maps, shapes[-1][0] if first_cam is not None else None, (height, width, channels)
-    )
+    features = shapes[-1][0] if first_cam is not None else None
+    return Traced(module, inputs, tuple(outputs), maps, features, (height, width, channels), pixels)
+
+
+def _goals(
+    network: Network, target: Target, explained: fx.Node, logits: Tensor, asked: Sequence[Tensor]
+) -> list[tuple[Score, HeadWeights | None]]:
+    """The score of each rank, and how it reads a linear head's weights."""
+    if target.kind == "class":
+        classes = explained_classes(logits, asked[0])
+        return [(class_score(c), lambda weights, c=c: weights.index_select(0, c)) for c in classes]
+    if target.kind == "region":
+        return [(region_score(logits, *asked), None)]
+    if target.kind == "outputs":
+        given = asked[0].to(logits.dtype)
+        return [(output_score(given), lambda weights: (given.unsqueeze(2) * weights.unsqueeze(0)).sum(dim=1))]
+    layout = network.layout(explained)
+    shape = layout.shape if layout else tuple(int(s) for s in explained.meta["val"].shape[1:])
+    inner = unit_score(asked[0], shape)
+    return [(inner if layout is None else lambda values: inner(layout.fold(values)), None)]
 
 
 def normalise(images: Tensor, preprocessing: Preprocessing, dtype: torch.dtype) -> Tensor:
@@ -130,38 +186,44 @@ def normalise(images: Tensor, preprocessing: Preprocessing, dtype: torch.dtype) 
 def float64(traced: Traced) -> fx.GraphModule:
     """The same graph in double precision: constants cast, float32 casts turned into float64 ones."""
     module = copy.deepcopy(traced.module).double()
-    for node in module.graph.nodes:
-        node.kwargs = {k: torch.float64 if v is torch.float32 else v for k, v in node.kwargs.items()}
-    module.recompile()
+    for part in graph_modules(module):
+        for node in part.graph.nodes:
+            node.kwargs = {k: torch.float64 if v is torch.float32 else v for k, v in node.kwargs.items()}
+        part.recompile()
     return module
 
 
+def graph_modules(module: fx.GraphModule) -> list[fx.GraphModule]:
+    """The graph and the bodies of its loops."""
+    return [part for part in module.modules() if isinstance(part, fx.GraphModule)]
+
+
 def convolutions(graph: fx.Graph) -> int:
-    """How many convolutions a graph has: the count that shows whether there is one forward pass or two."""
+    """How many convolutions a graph has outside of loops: whether there is one forward pass or two."""
     return sum(getattr(n.target, "__name__", "").startswith(_CONVOLUTIONS) for n in graph.nodes)
 
 
-def _check(network: Network, request: Request) -> None:
-    if request.method.kind == "cam":
-        shape = tuple(request.node.meta["val"].shape)
-        if len(shape) != 4:
-            raise UsageError(
-                f"compile: {request.method_name} needs a layer that gives maps [N, C, h, w]; {request.layer!r} of "
-                f"{network.name} gives {['N', *map(int, shape[1:])]}; choose another (see: saccade layers MODEL)"
-            )
-    if request.method.needs_gradient and not network.reaches_output(request.node):
+def _check(network: Network, request: Request, explained: fx.Node, target: Target) -> None:
+    name, layer = request.method_name, request.layer
+    what = "the logits" if target.layer is None else f"layer {target.layer!r}"
+    if request.method.asks and not network.reaches(request.node, explained):
         raise UsageError(
-            f"compile: the logits of {network.name} do not depend on {request.layer!r}, so {request.method_name} has "
-            "no gradient there; choose another layer (see: saccade layers MODEL)"
+            f"compile: {what} of {network.name} do{'' if target.layer is None else 'es'} not depend on {layer!r}, so "
+            f"{name} has nothing to show there; choose another layer (see: saccade layers MODEL)"
         )
+    if request.method.target_layer == "pooled" and target.kind not in ("class", "outputs"):
+        raise UsageError(f"compile: {name} reads the weights of classes or outputs; target {target.kind} has none")
+    rectifiers = ("relu", "relu_", "relu6", "hardtanh")
+    if request.method.rule and not any(short_name(n.target) in rectifiers for n in network.graph.nodes):
+        raise UsageError(f"compile: {name} changes how ReLUs go back, and {network.name} has none; use saliency")
 
 
-def _tidy(traced: fx.GraphModule, network: Network) -> fx.GraphModule:
+def _tidy(traced: fx.GraphModule, network: Network, inputs: Sequence[str]) -> fx.GraphModule:
     """Merge what is equal, drop what nothing reads, and turn the state's placeholders into buffers."""
     _merge_equal(traced.graph)
     traced.graph.eliminate_dead_code()
     placeholders = [n for n in traced.graph.nodes if n.op == "placeholder"]
-    names = [*network.state, "images", "target"]
+    names = [*network.state, *inputs]
     graph, copied, buffers = fx.Graph(), {}, {}
     for node, name in zip(placeholders, names, strict=True):
         if name not in network.state:
@@ -185,7 +247,9 @@ def _tidy(traced: fx.GraphModule, network: Network) -> fx.GraphModule:
     root = nn.Module()
     for name, value in buffers.items():
         root.register_buffer(name, value)
-    return fx.GraphModule(root, graph)
+    module = fx.GraphModule(root, graph)
+    extract_loops(module)
+    return module
 
 
 def _merge_equal(graph: fx.Graph) -> None:
