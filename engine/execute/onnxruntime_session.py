@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,13 +44,11 @@ def open_session(path: Path, spec: Spec, device: str, threads: int | None) -> tu
         )
     names = ["logits", *(m.name for m in spec.maps), *(["features"] if spec.features else [])]
     present = {o.name for o in session.get_outputs()}
-    if missing := [n for n in names if n not in present] or {i.name for i in session.get_inputs()} ^ {
-        "images",
-        "target",
-    }:
+    inputs = {"images", "target"} | ({"region"} if spec.target == "region" else set())
+    if missing := [n for n in names if n not in present] or {i.name for i in session.get_inputs()} ^ inputs:
         raise SaccadeError(f"load: {path} lacks {sorted(missing)} that its contract names; compile it again")
 
-    def run(images: npt.NDArray[np.uint8], target: npt.NDArray[np.int64]) -> list[npt.NDArray[np.float32]]:
-        return session.run(names, {"images": images, "target": target})  # pyright: ignore[reportReturnType]
+    def run(inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
+        return session.run(names, dict(inputs))  # pyright: ignore[reportReturnType]
 
     return run, used

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..contract import Maps, SaccadeError, Spec, UsageError
 from ..contract.program_file import read_contract
+from .asking import explained, program_inputs
 from .devices import cuda_devices
 from .session import Session
 
@@ -33,41 +34,41 @@ class Runner:
         self.device = device
         self._session = session
 
-    def run(self, images: npt.NDArray[np.uint8], target: int | Sequence[int] | npt.NDArray | None = None) -> Maps:
+    def run(self, images: npt.NDArray[np.uint8 | np.float32], target: Any = None, region: Any = None) -> Maps:
         """Explain a batch.
 
         Args:
-            images: uint8 [N, H, W, C] of the contract's size.
-            target: the class to explain, one for all or one for each image; -1 or None for the predicted one.
+            images: uint8 [N, H, W, C] of the contract's size (float32 for an ascent, see `Spec.pixels`).
+            target: what to explain, one for all images or one for each; None for the program's own choice. By the
+                contract's kind of target: class indices (-1: the predicted one), weights of outputs or an output's
+                index, a channel or (channel, row, column).
+            region: of a segmentation: bool or uint8 [H, W] or [N, H, W], where the score is taken; None, or a picture
+                of zeros, for the network's own region of the class.
 
         Raises:
             UsageError: wrong dtype or shape, or a target that the network does not have.
         """
-        p, k = self.spec.preprocessing, self.spec.num_outputs
-        expected = f"uint8 [N, {p.height}, {p.width}, {p.channels}]"
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (p.height, p.width, p.channels):
+        p = self.spec.preprocessing
+        expected = f"{self.spec.pixels} [N, {p.height}, {p.width}, {p.channels}]"
+        if (
+            images.dtype != np.dtype(self.spec.pixels)
+            or images.ndim != 4
+            or images.shape[1:] != (p.height, p.width, p.channels)
+        ):
             raise UsageError(f"run: expected images {expected}, got {images.dtype} {list(images.shape)}")
         if len(images) == 0:
             raise UsageError(f"run: expected at least one image {expected}, got none")
-        asked = np.asarray(-1 if target is None else target)
-        if asked.dtype.kind not in "iu" or asked.ndim > 1 or (asked.ndim == 1 and len(asked) != len(images)):
-            raise UsageError(f"run: expected target as one class index or {len(images)} of them, got {target!r:.80}")
-        asked = np.array(np.broadcast_to(asked, len(images)), dtype=np.int64)
-        if asked.min() < -1 or asked.max() >= k:
-            raise UsageError(
-                f"run: target {int(asked.min() if asked.min() < -1 else asked.max())} is out of range; "
-                f"{self.spec.model} has classes 0 to {k - 1} (-1: the predicted one)"
-            )
+        inputs = program_inputs(self.spec, len(images), target, region)
         try:
-            logits, *rest = self._session(np.ascontiguousarray(images), asked)
+            logits, *rest = self._session({"images": np.ascontiguousarray(images), **inputs})
         except Exception as error:  # out of memory, or a graph that is not what its contract says
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise SaccadeError(
                 f"run: {self.runtime} fails on a batch of {len(images)} ({reason[0][:200]}); try a smaller batch size"
             ) from error
         maps = dict(zip((m.name for m in self.spec.maps), rest, strict=False))
-        explained = np.where(asked < 0, logits.argmax(axis=1), asked)
-        return Maps(logits, explained, maps, rest[-1] if self.spec.features else None)
+        found, score = explained(self.spec, logits, inputs)
+        return Maps(logits, found, maps, rest[-1] if self.spec.features else None, score)
 
 
 def load(

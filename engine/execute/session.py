@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,6 @@ import numpy.typing as npt
 class Session(Protocol):
     """What a runtime has to offer."""
 
-    def __call__(
-        self, images: npt.NDArray[np.uint8], target: npt.NDArray[np.int64]
-    ) -> Sequence[npt.NDArray[np.float32]]:
-        """The program's outputs, in its order."""
+    def __call__(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Sequence[npt.NDArray[np.float32]]:
+        """The program's outputs, in its order; `inputs` are in the program's order too."""
         ...

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,9 +32,9 @@ def open_session(path: Path, spec: Spec, device: str, threads: int | None) -> tu
         raise SaccadeError(f"load: torch refuses {path}: {reason}; compile it again") from None
     expected = 1 + len(spec.maps) + bool(spec.features)
 
-    def run(images: npt.NDArray[np.uint8], target: npt.NDArray[np.int64]) -> list[npt.NDArray[np.float32]]:
+    def run(inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
         with torch.inference_mode():
-            outputs = module(torch.from_numpy(images).to(used), torch.from_numpy(target).to(used))
+            outputs = module(*(torch.from_numpy(value).to(used) for value in inputs.values()))
         if len(outputs) != expected:
             raise SaccadeError(
                 f"run: {path} gives {len(outputs)} outputs, its contract names {expected}; compile it again"
