@@ -42,6 +42,7 @@ def compile_program(
     path: str | os.PathLike[str],
     to: Format = "onnx",
     layer: str | None = None,
+    target: str = "class",
     calibration_photos: Sequence[decode.Photo] | None = None,
 ) -> Spec:
     """Compile explanations of a model into a program file, prove it, and only then give it its name.
@@ -51,13 +52,13 @@ def compile_program(
     """
     from .compiler import write_program
 
-    def open_file(candidate: Path) -> Callable[[npt.NDArray, npt.NDArray], Maps]:
+    def open_file(candidate: Path) -> Callable[..., Maps]:
         return execute.load(candidate, device="cpu").run
 
     photos = calibration_photos or ()
     ranges = (lambda candidate: calibrate(execute.load(candidate), photos)) if photos else None
     with replacing(path) as temporary:
-        return write_program(model, methods, temporary, open_file, to, layer, ranges)
+        return write_program(model, methods, temporary, open_file, to, layer, target, ranges)
 
 
 def calibrate(
@@ -109,7 +110,7 @@ class RunOptions:
     """How to run a program over photos.
 
     Attributes:
-        target: the class index to explain, -1 for the predicted one.
+        target: what to explain, as `execute.Runner.run` takes it for all images; None for the program's choice.
         batch_size: photos for one call of the program.
         decode: "fast" (JPEG at reduced scale) or "exact" (the model library's own pixels).
         look: colormap, scaling and opacity of pictures.
@@ -119,7 +120,7 @@ class RunOptions:
         threads: decoding threads; None for one per core.
     """
 
-    target: int = -1
+    target: Any = None
     batch_size: int = 16
     decode: Literal["fast", "exact"] = "fast"
     look: Look = field(default_factory=Look)
@@ -147,8 +148,11 @@ def check_options(spec: Spec, options: RunOptions) -> None:
     """
     if options.batch_size < 1:
         raise UsageError(f"run: batch size must be 1 or more; got {options.batch_size}")
-    if not -1 <= options.target < spec.num_outputs:
-        raise UsageError(f"run: target {options.target} is out of range; {spec.model} has 0 to {spec.num_outputs - 1}")
+    if spec.pixels != "uint8":
+        raise UsageError(
+            f"run: {spec.model} was compiled for ascent, to change a picture (saccade dream); it has no maps"
+        )
+    execute.program_inputs(spec, 1, options.target)
     _check_look(spec, options.look)
 
 
@@ -299,8 +303,8 @@ class _Sink:
         spec = self._gallery.spec
         sure = spec.confidence(maps.logits)
         return [
-            Caption(r.index, r.name, r.label, spec.class_name(int(k)), None if sure is None else float(sure[i]))
-            for i, (r, k) in enumerate(zip(batch.good, maps.logits.argmax(axis=1), strict=True))
+            Caption(r.index, r.name, r.label, prediction, None if sure is None else float(sure[i]))
+            for i, (r, prediction) in enumerate(zip(batch.good, spec.answers(maps.logits), strict=True))
         ]
 
     def _overlays(self, batch: Batch, maps: Maps) -> None:
@@ -379,14 +383,16 @@ def sheet(
 def _add_evidence(gallery: Gallery, table: Any, mode: Literal["fast", "exact"]) -> None:
     spec, p = gallery.spec, gallery.spec.preprocessing
     captions, images = [], []
-    for i, row in enumerate(table.select(["path", "name", "label", "prediction", "confidence"]).to_pylist()):
+    words = ["path", "name", "label", "prediction", "confidence", "outputs"]
+    for i, row in enumerate(table.select([w for w in words if w in table.schema.names]).to_pylist()):
         try:
             image = decode.read_view(row["path"], p, mode)[0]
         except PhotoError:  # moved or removed since the run: its evidence is still worth a card
             image = np.full((p.height, p.width, p.channels), 200, np.uint8)
             row["name"] += " (the photo is gone)"
         images.append(image)
-        captions.append(Caption(i, row["name"], row["label"], row["prediction"], row["confidence"]))
+        said = row["prediction"] or spec.answers(np.array([row["outputs"]], np.float32))[0]
+        captions.append(Caption(i, row["name"], row["label"], said, row["confidence"]))
     kept = {m.name: sinks.restore_map(table, m.name) for m in spec.maps if m.name in table.schema.names}
     gallery.add(captions, np.stack(images), kept)
 

@@ -6,7 +6,7 @@
 from .colormaps import ColormapName, colormap, colormap_names
 from .gallery import Caption, Gallery, Look
 from .native import Box, Filter, Sampling, Scope, index_maps, overlay, resize, tile, value_ranges
-from .pictures import channel_mosaic, display_ranges, overlay_on_photo, overlay_pictures
+from .pictures import channel_mosaic, display_ranges, filter_mosaic, overlay_on_photo, overlay_pictures
 from .sheet import Cell, Section, contact_sheet
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "colormap_names",
     "contact_sheet",
     "display_ranges",
+    "filter_mosaic",
     "index_maps",
     "overlay",
     "overlay_on_photo",

@@ -76,7 +76,8 @@ class Gallery:
         for m in self.spec.maps:
             if m.name not in maps:
                 continue
-            title = m.method if m.method == "saliency" else f"{m.method} at {m.layer}"
+            title = m.method if m.layer == "input" else f"{m.method} at {m.layer}"
+            title += f", class {m.rank}" if m.rank > 1 else ""
             if m.kind == "activations":
                 for i in chosen:
                     overlays[i].append((title, channel_mosaic(maps[m.name][i])))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from saccade.engine.contract import UsageError
+from saccade.engine.contract.types import MapKind
 
 from .arrays import as_array
 from .colormaps import ColormapName, colormap
@@ -16,7 +17,6 @@ from .native import Box, overlay, tile, value_ranges
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
 Scale = Literal["image", "batch", "calibrated"]
-MapKind = Literal["cam", "gradient", "activations"]
 
 _GRADIENT_PERCENTILE = 99.0
 """Saliency is a few very bright pixels among dark ones: scaled by its maximum, a photo's map is almost black."""
@@ -27,14 +27,15 @@ def display_ranges(
 ) -> F32:
     """The limits between which maps of a kind are shown.
 
-    CAMs and gradients are evidence: low is fixed at 0, so a map without positive evidence has the range (0, 0) and is
-    drawn blank, index 0 everywhere. A gradient's high is its 99th percentile, the others' their maximum.
+    All but activations are evidence: low is fixed at 0, so a map without positive evidence has the range (0, 0) and is
+    drawn blank, index 0 everywhere; of a signed map what speaks for the target is drawn. The high of gradients and
+    signed maps is their 99th percentile, the others' their maximum.
 
     Args:
         maps: float32 [N, h, w].
         scale: "image" takes each map's own limits, "batch" one pair for all of them, "calibrated" the given one.
         calibrated: (low, high) with low < high, for "calibrated".
-        kind: "cam", "gradient" or "activations".
+        kind: "cam", "gradient", "signed" or "activations".
 
     Returns:
         float32 [N, 2].
@@ -43,8 +44,8 @@ def display_ranges(
         UsageError: an unknown scale or kind, or "calibrated" without its limits.
     """
     stack = as_array(maps, "maps", np.float32, "[N, h, w]")
-    if kind not in ("cam", "gradient", "activations"):
-        raise UsageError(f"render: kind must be cam, gradient or activations, not {kind!r}")
+    if kind not in get_args(MapKind):
+        raise UsageError(f"render: kind must be one of {', '.join(get_args(MapKind))}, not {kind!r}")
     if scale == "calibrated":
         if calibrated is None:
             raise UsageError("render: scale 'calibrated' needs calibrated=(low, high); this program carries none")
@@ -54,7 +55,7 @@ def display_ranges(
         return np.tile(np.array([low, high], np.float32), (len(stack), 1))
     if scale not in ("image", "batch"):
         raise UsageError(f"render: scale must be image, batch or calibrated, not {scale!r}")
-    percentiles = (0.0, _GRADIENT_PERCENTILE if kind == "gradient" else 100.0)
+    percentiles = (0.0, _GRADIENT_PERCENTILE if kind in ("gradient", "signed") else 100.0)
     zero = kind != "activations"
     return value_ranges(stack[:, None], "map" if scale == "image" else "batch", percentiles, zero)[:, 0]
 
@@ -130,6 +131,49 @@ def channel_mosaic(
     # Rows as high as wide: columns × w ≈ rows × h.
     across = columns if columns is not None else max(1, round((count * cell[0] / cell[1]) ** 0.5))
     return tile(stack, value_ranges(stack[:, None])[:, 0], cell, across, gap, colours=colormap(colours))
+
+
+def filter_mosaic(
+    weights: Any, channel: int | None = None, size: int | None = None, columns: int | None = None, gap: int = 2
+) -> U8:
+    """A convolution's filters side by side: in colour where they read RGB, else one input channel of each, in grey.
+
+    Each is scaled to its own largest magnitude, with zero at middle grey.
+
+    Args:
+        weights: float32 [O, I, kh, kw].
+        channel: the input channel to draw; by default all three of RGB, else the first.
+        size: the longer side of each filter in pixels; by default whole steps of the filter's own, about 64.
+        columns: filters in a row; by default about as many as rows.
+        gap: white pixels between filters.
+
+    Returns:
+        uint8 [H, W, 3].
+
+    Raises:
+        UsageError: another type or shape, or a channel that the filters do not read.
+    """
+    stack = as_array(weights, "weights", np.float32, "[O, I, kh, kw]")
+    if channel is not None and not 0 <= channel < stack.shape[1]:
+        raise UsageError(f"render: channel {channel} is out of range; the filters read {stack.shape[1]} channels")
+    if channel is None and stack.shape[1] == 3:
+        most = np.abs(stack).max(axis=(1, 2, 3), keepdims=True)
+        planes = stack / np.where(most > 0, most, 1)
+        colours = [_tiled_planes(planes[:, c], size, columns, gap) for c in range(3)]
+        return np.stack([c[..., 0] for c in colours], axis=2)
+    plane = stack[:, channel or 0]
+    most = np.abs(plane).max(axis=(1, 2), keepdims=True)
+    return _tiled_planes(plane / np.where(most > 0, most, 1), size, columns, gap)
+
+
+def _tiled_planes(planes: F32, size: int | None, columns: int | None, gap: int) -> U8:
+    count, h, w = planes.shape
+    step = max(1, round((64 if size is None else size) / max(h, w)))
+    # Filters are a handful of numbers: shown as squares, not smoothed.
+    large = np.ascontiguousarray(planes.repeat(step, axis=1).repeat(step, axis=2))
+    across = columns if columns is not None else max(1, round((count * h / w) ** 0.5))
+    limits = np.tile(np.array([-1, 1], np.float32), (count, 1))
+    return tile(large, limits, large.shape[1:], across, gap, colours=colormap("gray"))
 
 
 def overlay_on_photo(

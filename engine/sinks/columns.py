@@ -18,7 +18,7 @@ Keep = Literal["small", "full"]
 Floats = npt.NDArray[np.float32]
 
 SALIENCY_SIZE = 28
-"""Gradient maps are averaged to this many cells a side, unless everything is kept."""
+"""Gradient and signed maps are averaged to this many cells a side, unless everything is kept."""
 
 _VIEW = ("view_left", "view_top", "view_right", "view_bottom")
 
@@ -36,9 +36,12 @@ def evidence_schema(spec: Spec, keep: Keep) -> pa.Schema:
         pa.field("prediction", pa.string()),
         pa.field("prediction_index", pa.int32()),
         pa.field("confidence", pa.float32()),
-        pa.field("target_index", pa.int32()),
-        pa.field("score", pa.float32()),
     ]
+    if spec.target == "outputs":
+        fields.append(pa.field("outputs", pa.list_(pa.float32(), spec.num_outputs)))
+    for place in range(1, spec.target_count + 1):
+        end = "" if place == 1 else f"_{place}"
+        fields += [pa.field(f"target_index{end}", pa.int32()), pa.field(f"score{end}", pa.float32())]
     for m in spec.maps:
         if m.kind == "activations":
             for reduced in ("mean", "max"):
@@ -108,17 +111,28 @@ def _output_columns(
     maps: Maps, finite: npt.NDArray[np.bool_], good: npt.NDArray[np.bool_], spec: Spec, keep: Keep
 ) -> dict[str, pa.Array]:
     """Columns from the program's outputs; `finite` picks the outputs [N] to keep, `good` their rows."""
-    logits, target = maps.logits[finite], maps.target[finite]
-    predicted = logits.argmax(axis=1)
-    columns = {
-        "prediction": _spread_strings([spec.class_name(int(i)) for i in predicted], good),
-        "prediction_index": _spread_numbers(predicted.astype(np.int32), good),
-        "target_index": _spread_numbers(target.astype(np.int32), good),
-        "score": _spread_numbers(logits[np.arange(len(logits)), target], good),
-    }
-    if spec.softmax and spec.num_outputs > 1:
-        shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-        columns["confidence"] = _spread_numbers((1 / np.exp(shifted).sum(axis=1)).astype(np.float32), good)
+    logits = maps.logits[finite]
+    columns: dict[str, pa.Array] = {}
+    if spec.target == "outputs":  # a regression predicts numbers, no class
+        rows = np.zeros((len(good), spec.num_outputs), np.float32)
+        rows[good] = logits
+        columns["outputs"] = pa.FixedSizeListArray.from_arrays(
+            pa.array(rows.ravel()), type=pa.list_(pa.float32(), spec.num_outputs), mask=pa.array(~good)
+        )
+    else:
+        predicted = spec.predicted(logits)
+        columns["prediction"] = _spread_strings([spec.class_name(int(i)) for i in predicted], good)
+        columns["prediction_index"] = _spread_numbers(predicted.astype(np.int32), good)
+        explained = _as_columns(maps.target[finite])
+        for place in range(spec.target_count):
+            end = "" if place == 0 else f"_{place + 1}"
+            columns[f"target_index{end}"] = _spread_numbers(explained[:, place].astype(np.int32), good)
+    if maps.score is not None:
+        scores = _as_columns(maps.score[finite])
+        for place in range(scores.shape[1]):
+            columns["score" if place == 0 else f"score_{place + 1}"] = _spread_numbers(scores[:, place], good)
+    if (sure := spec.confidence(logits)) is not None:
+        columns["confidence"] = _spread_numbers(sure, good)
     for m in spec.maps:
         values = maps.maps[m.name][finite]
         if m.kind == "activations":
@@ -129,7 +143,8 @@ def _output_columns(
         else:
             # A gradient map's single pixels are noise: where its evidence lies is read from the averages. This also
             # takes a thirtieth of the time, and the numbers do not depend on `keep`.
-            small = area_average(values, *_stored_shape(m, "small")) if m.kind == "gradient" else values
+            shape = _stored_shape(m, "small")
+            small = values if shape == m.shape else area_average(values, *shape)
             statistics = map_statistics(small) | {"max": values.max(axis=(1, 2), initial=0)}
             for statistic, numbers in statistics.items():
                 columns[f"{m.name}_{statistic}"] = _spread_numbers(numbers, good)
@@ -137,6 +152,10 @@ def _output_columns(
     if spec.features is not None and maps.features is not None:
         columns |= _array_columns("features", maps.features[finite], good)
     return columns
+
+
+def _as_columns(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return values[:, None] if values.ndim == 1 else values
 
 
 def _record_columns(records: Sequence[Record], errors: Sequence[str | None]) -> dict[str, pa.Array]:
@@ -163,7 +182,7 @@ def _text(text: str) -> str:
 
 def _stored_shape(m: MapSpec, keep: Keep) -> tuple[int, int]:
     height, width = m.shape
-    if m.kind == "gradient" and keep == "small":
+    if m.kind in ("gradient", "signed") and keep == "small":
         return min(height, SALIENCY_SIZE), min(width, SALIENCY_SIZE)
     return height, width
 
