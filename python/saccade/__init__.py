@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .engine.contract import PhotoError, SaccadeError, Spec, UsageError
-    from .program import Explanation, Program, compile, layers, load
+    from .program import Explanation, Program, compile, dream, filters, layers, load
 
 __version__ = "0.1.0"
 
@@ -29,11 +29,25 @@ _WHERE = {
     "Spec": ".engine.contract",
     "UsageError": ".engine.contract",
     "compile": ".program",
+    "dream": ".program",
+    "filters": ".program",
     "layers": ".program",
     "load": ".program",
 }
 
-__all__ = ["Explanation", "PhotoError", "Program", "SaccadeError", "Spec", "UsageError", "compile", "layers", "load"]
+__all__ = [
+    "Explanation",
+    "PhotoError",
+    "Program",
+    "SaccadeError",
+    "Spec",
+    "UsageError",
+    "compile",
+    "dream",
+    "filters",
+    "layers",
+    "load",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -55,8 +55,8 @@ Method = Annotated[
     typer.Option(
         "--method",
         "-m",
-        help="grad-cam (which regions speak for the class), saliency (which pixels change the score) or activations "
-        "(what a layer gives). May be repeated: they share one forward pass.",
+        help="grad-cam (which regions speak for the class), saliency (which pixels change the score), activations "
+        "(what a layer gives), or another of saccade methods. May be repeated: they share one forward pass.",
         show_default="grad-cam",
         rich_help_panel="The explanation",
     ),
@@ -66,6 +66,15 @@ LayerName = Annotated[
     typer.Option(
         "--layer",
         help="The layer to look at (see saccade layers); by default the last block before pooling.",
+        rich_help_panel="The explanation",
+    ),
+]
+TargetKind = Annotated[
+    str,
+    typer.Option(
+        "--target",
+        help="What is explained: class (which one, is said when it runs), top-5 (the five likeliest at once), region "
+        "(of a segmentation), outputs (of a regression) or unit:LAYER (a channel or unit of an inner layer).",
         rich_help_panel="The explanation",
     ),
 ]

@@ -27,7 +27,13 @@ def folder() -> Path:
 
 
 def compiled(
-    model: str, weights: str, options: ModelOptions, methods: Sequence[str], to: Format, layer: str | None
+    model: str,
+    weights: str,
+    options: ModelOptions,
+    methods: Sequence[str],
+    to: Format,
+    layer: str | None,
+    target: str = "class",
 ) -> tuple[Path, bool]:
     """The program for these words, compiled if it is not there yet; returns its path and whether it was there.
 
@@ -44,7 +50,7 @@ def compiled(
         identity = [weights if weights in ("pretrained", "random") else _bytes(weights)]
         identity += [_bytes(model)] if model.endswith(".pt2") else []
     versions = {n: importlib.metadata.version(n) for n in ("saccade", "torch", "torchvision", "timm", "onnxscript")}
-    words = [model, identity, dataclasses.asdict(options), list(methods), to, layer, versions]
+    words = [model, identity, dataclasses.asdict(options), list(methods), to, layer, target, versions]
     key = hashlib.sha256(json.dumps(words).encode()).hexdigest()[:32]
     path = folder() / "programs" / f"{key}{SUFFIX[to]}"
     if path.exists():
@@ -53,7 +59,7 @@ def compiled(
             return path, True
         except SaccadeError:
             pass  # damaged: made again below
-    pipeline.compile_program(found or load_model(model, weights, options), methods, path, to, layer)
+    pipeline.compile_program(found or load_model(model, weights, options), methods, path, to, layer, target)
     return path, False
 
 

@@ -24,6 +24,7 @@ from .arguments import (
     Scale,
     Shorter,
     Std,
+    TargetKind,
     To,
     Weights,
 )
@@ -78,6 +79,7 @@ def compile(
     out: Annotated[Path, typer.Option("--out", "-o", help="The program file to write.", show_default=False)],
     method: Method = None,
     layer: LayerName = None,
+    target: TargetKind = "class",
     to: To = "onnx",
     calibrate: Annotated[
         Path | None,
@@ -110,9 +112,18 @@ def compile(
     photos = decode.list_photos([str(calibrate)]) if calibrate else None
     with _status(f"compiling {model}"):
         spec = pipeline.compile_program(
-            load_model(model, weights, options), method or ["grad-cam"], out, to, layer, photos
+            load_model(model, weights, options), method or ["grad-cam"], out, to, layer, target, photos
         )
     _print(proof_lines(spec, out))
+
+
+@app.command()
+def methods() -> None:
+    """List the methods: what each shows, and where."""
+    from .engine.compiler import METHODS
+    from .listing import method_table
+
+    _print(method_table(METHODS))
 
 
 @app.command()
@@ -130,7 +141,12 @@ def run(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the results.", show_default=False)],
     target: Annotated[
-        str, typer.Option(help="The class to explain: a name, an index, or predicted.", rich_help_panel="What to ask")
+        str,
+        typer.Option(
+            help="What to explain: a class's name or index, or predicted; of a regression outputs, 0=1,3=-0.5; of an "
+            "inner layer a channel, or channel,row,column.",
+            rich_help_panel="What to ask",
+        ),
     ] = "predicted",
     labels: Annotated[
         Path | None,
@@ -191,7 +207,7 @@ def run(
     if described.classes is not None:
         runner.spec = _with_classes(runner.spec, described.classes)
     options = pipeline.RunOptions(
-        target=runner.spec.class_index(target),
+        target=None if target == "predicted" else runner.spec.read_target(target),
         batch_size=batch_size,
         decode=decode,
         look=pipeline.Look(colormap, scale),
@@ -231,6 +247,69 @@ def sheet(
     target = out or folder / "sheet.jpg"
     count = pipeline.sheet(folder, target, where, order_by, limit, pipeline.Look(colormap, scale))
     _print(f"{target}  ({count} photos)")
+
+
+@app.command()
+def weights(
+    model: ModelArgument,
+    layer: Annotated[str, typer.Option("--layer", help="A convolution (see saccade layers).", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The picture to write.", show_default=False)],
+    channel: Annotated[
+        int | None, typer.Option(min=0, help="The input channel to draw.", show_default="RGB in colour, else the first")
+    ] = None,
+    weights: Weights = "pretrained",
+    input_size: InputSize = None,
+) -> None:
+    """Draw a convolution's true filters, each to its own scale, zero in middle grey."""
+    from .engine import render, sinks
+    from .engine.compiler import load_model
+
+    found = load_model(model, weights, _options(input_size, None, None, None, None, None, None))
+    filters = found.network.filters(layer).float().numpy()
+    sinks.write_picture(out, render.filter_mosaic(filters, channel))
+    _print(f"{out}  ({len(filters)} filters {'×'.join(map(str, filters.shape[1:]))})")
+
+
+@app.command()
+def dream(
+    model: ModelArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The picture to write.", show_default=False)],
+    photo: Annotated[
+        Path | None, typer.Option(help="The photo to change.", show_default="noise: what alone excites it")
+    ] = None,
+    target: Annotated[
+        str, typer.Option(help="A class's name or index; with --layer one of its channels.")
+    ] = "predicted",
+    layer: Annotated[str | None, typer.Option("--layer", help="Excite a channel of this layer.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps in each octave.")] = 20,
+    octaves: Annotated[int, typer.Option(min=1, max=20, help="Sizes that the picture goes through.")] = 4,
+    jitter: Annotated[
+        int | None, typer.Option(min=0, help="Largest shift in pixels.", show_default="half a tile")
+    ] = None,
+    device: Device = "auto",
+    weights: Weights = "pretrained",
+    input_size: InputSize = None,
+) -> None:
+    """Deep dream: change a photo, or noise, so that a class or a channel sees more of itself in it."""
+    from . import cache
+    from .engine import ascent, decode, execute, sinks
+    from .listing import Steps
+
+    described = _options(input_size, None, None, None, None, None, None)
+    kind = "class" if layer is None else f"unit:{layer}"
+    with _status(f"compiling {model}"):
+        path, _ = cache.compiled(model, weights, described, ["ascent"], "onnx", None, kind)
+    runner = execute.load(path, device)
+    goal = None if target == "predicted" else runner.spec.read_target(target)
+    execute.program_inputs(runner.spec, 1, goal)
+    picture = ascent.noise(runner.spec) if photo is None else decode.read_upright(str(photo))
+    if runner.spec.preprocessing.channels == 1 and photo is not None:
+        raise UsageError(f"dream: {model} reads grey pictures; dream of it from noise, without --photo")
+    how = ascent.Ascent(steps=steps, octaves=octaves, jitter=jitter)
+    with Steps() as progress:
+        made = ascent.ascend(runner, picture, goal, how, progress)
+    sinks.write_picture(out, made.repeat(3, axis=2) if made.shape[2] == 1 else made)
+    _print(str(out))
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from .engine.contract import SaccadeError, Spec, UsageError
 if TYPE_CHECKING:
     from .doctor import Finding
     from .engine.compiler import Network
+    from .engine.compiler.methods import Method
     from .engine.pipeline import RunResult
 
 _RUN_FILES = ("sheet.jpg", "evidence", "overlays", "run.json")  # the last one says that the others are a run's
@@ -38,6 +39,17 @@ def layer_table(network: Network) -> Group:
         name = Text(layer.name, "" if layer.leaf else "bold")
         table.add_row(str(i), name, Text(layer.type), Text(_shape(layer.shape)) + mark)
     return Group(Text(title), table)
+
+
+def method_table(methods: Mapping[str, Method]) -> Table:
+    """Every method, what it shows and at which layer."""
+    where = {"input": "the input", "features": "a layer", "pooled": "the pooled layer"}
+    table = Table(box=None)
+    for name in ("method", "at", "what it shows"):
+        table.add_column(name, no_wrap=name != "what it shows")
+    for name, method in methods.items():
+        table.add_row(Text(name, "bold"), where[method.target_layer], method.about)
+    return table
 
 
 def proof_lines(spec: Spec, out: Path) -> str:
@@ -103,6 +115,26 @@ class Progress:
         lines += [f"  {result.sheet}"] if result.sheet else []
         lines.append(f"  {out / 'evidence'}")
         print("\n".join(lines))
+
+
+class Steps:
+    """The bar of a dream; call it with (steps done, all steps)."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True, highlight=False)
+        columns = (TextColumn("steps"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = RichProgress(*columns, console=console, disable=not console.is_terminal)
+        self._task = self._bar.add_task("steps", total=None)
+
+    def __enter__(self) -> Steps:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, done: int, steps: int) -> None:
+        self._bar.update(self._task, completed=done, total=steps)
 
 
 class _Rate(ProgressColumn):

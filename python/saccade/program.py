@@ -6,7 +6,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -41,14 +41,17 @@ class Program:
         self._path = path
         self._folder = folder  # of a program that was not saved yet; it goes when the program does
 
-    def __call__(self, images: Any, target: str | int | Sequence[int] | None = None) -> Explanation:
+    def __call__(self, images: Any, target: Any = None, region: Any = None) -> Explanation:
         """Explain a batch.
 
         Args:
             images: uint8 [N, H, W, C] or [H, W, C], a NumPy array or a CPU tensor, of the contract's size: as a
                 decoder gives them, not scaled and not normalised.
-            target: the class to explain: a name or an index for all, or one index for each image; None or -1 for the
-                predicted class.
+            target: what to explain, for all images or one for each; None for the program's own choice. Of classes a
+                name or an index, -1 for the predicted one (k of them of a top-k program); of a regression an output's
+                name or index, or K weights; of an inner layer a channel, or (channel, row, column).
+            region: of a segmentation: bool or uint8 [H, W] or [N, H, W], where the class is explained; None for the
+                network's own region.
 
         Raises:
             UsageError: another dtype or shape, or a class that the network does not have.
@@ -58,8 +61,8 @@ class Program:
         except (TypeError, ValueError, RuntimeError) as error:  # a tensor on a GPU, rows of different lengths
             raise UsageError(f"run: the images cannot be read as an array ({' '.join(str(error).split())})") from None
         array = array[None] if array.ndim == 3 else array
-        goal = self.spec.class_index(target) if isinstance(target, str) else target
-        return Explanation(self.spec, array, self.runner.run(array, goal))
+        goal = self.spec.read_target(target) if isinstance(target, str) else target
+        return Explanation(self.spec, array, self.runner.run(array, goal, region))
 
     def view(self, *photos: str | os.PathLike[str]) -> U8:
         """Read photos as the network sees them: uint8 [N, H, W, C], resized and cropped as the contract says.
@@ -95,7 +98,7 @@ class Explanation:
     Attributes:
         images: uint8 [N, H, W, C], what the network saw.
         logits: float32 [N, K].
-        target: int64 [N], the explained class.
+        target, score: what was explained, and its score; see `saccade.engine.contract.Maps`.
         features: float32 [N, C] or None, the layer's features where the CAM looks.
         grad_cam, saliency, …: each map by its name, float32 [N, …], raw; also by `explanation["grad_cam"]`.
     """
@@ -105,6 +108,7 @@ class Explanation:
         self.images = images
         self.logits: F32 = maps.logits
         self.target = maps.target
+        self.score = maps.score
         self.features = maps.features
         self._maps = maps.maps
 
@@ -122,8 +126,8 @@ class Explanation:
 
     @property
     def prediction(self) -> list[str]:
-        """The name of each image's predicted class."""
-        return [self.spec.class_name(int(k)) for k in self.logits.argmax(axis=1)]
+        """What the network says of each image: the name of the predicted class, or a regression's outputs."""
+        return self.spec.answers(self.logits)
 
     @property
     def confidence(self) -> F32 | None:
@@ -176,6 +180,7 @@ def compile(
     model: nn.Module | str,
     *methods: str,
     layer: str | None = None,
+    target: str = "class",
     to: Literal["onnx", "torchscript"] = "onnx",
     weights: str = "pretrained",
     device: str = "auto",
@@ -186,8 +191,11 @@ def compile(
     Args:
         model: an nn.Module (put into eval mode), or what the command line takes: `torchvision/NAME`, `timm/NAME`,
             a `.pt2` file, `package.module:function`.
-        methods: "grad-cam", "saliency", "activations"; by default "grad-cam". They share one forward pass.
+        methods: "grad-cam", "saliency", "activations", or another of `saccade methods`; by default "grad-cam". They
+            share one forward pass.
         layer: the target layer, as `saccade.layers` names it; None for the last feature block.
+        target: what is explained: "class" (which one is an input), "top-5" (the five most probable at once, one map
+            each), "region" of a segmentation, "outputs" of a regression, or "unit:LAYER", a channel of that layer.
         to: "onnx" or "torchscript".
         weights: of a named model: "pretrained", "random" or a state dict's file.
         device: where the program shall run.
@@ -206,7 +214,7 @@ def compile(
     found = _model(model, weights, options)
     folder = tempfile.TemporaryDirectory(prefix="saccade-")
     path = Path(folder.name, f"program{SUFFIX[to]}")
-    pipeline.compile_program(found, methods or ("grad-cam",), path, to, layer)
+    pipeline.compile_program(found, methods or ("grad-cam",), path, to, layer, target)
     return Program(execute.load(path, device), path, folder)
 
 
@@ -217,6 +225,41 @@ def layers(model: nn.Module | str, weights: str = "random", **options: Any) -> l
         model, weights, options: as `compile` takes them.
     """
     return _model(model, weights, options).network.layers
+
+
+def filters(model: nn.Module | str, layer: str, weights: str = "pretrained", **options: Any) -> F32:
+    """A convolution's true filters, float32 [O, I, kh, kw]; `saccade.engine.render.filter_mosaic` draws them.
+
+    Args:
+        model, weights, options: as `compile` takes them.
+        layer: as `saccade.layers` names it.
+
+    Raises:
+        UsageError: the layer is no convolution.
+    """
+    return _model(model, weights, options).network.filters(layer).float().numpy()
+
+
+def dream(program: Program, picture: U8, target: Any = None, **how: Any) -> U8:
+    """Change a picture so that the target's score grows: deep dream, or activation maximisation from noise.
+
+    Args:
+        program: compiled with the method "ascent".
+        picture: uint8 [H, W, C], of any size from the program's own up.
+        target: as `Program.__call__` takes it.
+        how: steps, step_size, octaves, octave_scale, jitter, seed; see `saccade.engine.ascent.Ascent`.
+
+    Returns:
+        uint8 [H, W, C].
+    """
+    from .engine.ascent import Ascent, ascend
+
+    if unknown := [k for k in how if k not in Ascent.__dataclass_fields__]:
+        raise UsageError(
+            f"dream: there is no option {unknown[0]!r}; there are {', '.join(Ascent.__dataclass_fields__)}"
+        )
+    goal = program.spec.read_target(target) if isinstance(target, str) else target
+    return ascend(program.runner, picture, goal, Ascent(**how))
 
 
 def _model(model: nn.Module | str, weights: str, options: dict[str, Any]) -> Model:
