@@ -1,0 +1,1 @@
+"""A U-Net that outlines tumours in slices of brain MRI."""
