@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from saccade.engine import execute, pipeline
 from saccade.engine.compiler import Layer, Model
-from saccade.engine.compiler.eager import explain
+from saccade.engine.compiler.eager import Ask, explain
 from saccade.engine.compiler.trace import normalise
 
 F32 = npt.NDArray[np.float32]
@@ -63,8 +63,20 @@ def contenders(model: Model, folder: Path, threads: int) -> dict[str, Contender]
         with torch.inference_mode():
             return module(x)
 
-    def eager_hooks(x: Tensor) -> Any:
-        return explain(module, x, torch.full((len(x),), -1), [("grad-cam", layer.module, layer.call)])
+    def eager_hooks(x: Tensor) -> tuple[Tensor, Tensor]:
+        """One forward with a hook, one backward down to the layer, no parameter's gradient."""
+        kept: list[Tensor] = []
+        hook = module.get_submodule(layer.module).register_forward_hook(
+            lambda _module, _args, output: kept.append(output.requires_grad_()) or output.clone()
+        )
+        try:
+            logits = module(x)
+        finally:
+            hook.remove()
+        activation = kept[layer.call - 1]
+        (gradient,) = torch.autograd.grad(logits.amax(dim=1).sum(), activation)
+        weights = gradient.mean(dim=(2, 3), keepdim=True)
+        return logits.detach(), (weights * activation.detach()).sum(dim=1).relu()
 
     # Copies, as anybody would have them: parameters that want gradients, and nobody else's hooks.
     package = copy.deepcopy(module).requires_grad_()
@@ -87,7 +99,7 @@ def contenders(model: Model, folder: Path, threads: int) -> dict[str, Contender]
         PROGRAM: _program(model, folder / "program.onnx", threads),
         FORWARD: _forward(model, folder / "forward.onnx", threads),
         EAGER: Contender(to_input, eager_forward, lambda y: Answer(y.numpy(), None)),
-        "hooks eager": Contender(to_input, eager_hooks, lambda y: Answer(y[0].numpy(), y[1][0].map.numpy())),
+        "hooks eager": Contender(to_input, eager_hooks, lambda y: Answer(y[0].numpy(), y[1].numpy())),
         GRAD_CAM: Contender(
             to_input,
             lambda x: (cam(x, targets=None), cam.outputs),
@@ -110,8 +122,8 @@ def reference(model: Model, images: U8) -> tuple[npt.NDArray[np.float64], npt.ND
     module, layer = _module_and_layer(model)
     x = normalise(torch.from_numpy(images), model.preprocessing, torch.float64)
     module = copy.deepcopy(module).double()
-    logits, found = explain(module, x, torch.full((len(x),), -1), [("grad-cam", layer.module, layer.call)])
-    return logits.numpy(), found[0].map.numpy()
+    logits, found = explain(module, x, torch.full((len(x),), -1), [Ask("grad-cam", layer.module, layer.call)])
+    return logits.detach().numpy(), found[0].map.numpy()
 
 
 def session(path: Path, threads: int) -> ort.InferenceSession:
