@@ -201,7 +201,7 @@ def test_damaged_programs_are_one_line(
     for content, message in {
         whole[: len(whole) // 2]: "",
         bytes(changed): "",
-        whole.replace(b'"schema": 1', b'"schema": 7'): "has schema 7, this saccade reads schema 1|damaged",
+        whole.replace(b'"schema": 2', b'"schema": 7'): "has schema 7, this saccade reads schema 2|damaged",
         whole.replace(b'"hash": "sha256:', b'"hash": "sha257:'): "damaged",
         b"": "is empty",
     }.items():

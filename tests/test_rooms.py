@@ -51,6 +51,7 @@ def wrong_imports(source: str, module: str) -> list[str]:
     allowed = {
         "contract": ("contract",),
         "pipeline": ("contract", *ROOMS),
+        "ascent": ("contract", "execute"),
         "__init__": (),
     }.get(place, ("contract", place))
     wrong = []

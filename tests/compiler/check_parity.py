@@ -17,6 +17,7 @@ from torch import nn
 
 from saccade.engine.compiler import compiling
 from saccade.engine.compiler.proof import error_to_maximum, pictures
+from saccade.engine.compiler.targets import Target
 from saccade.engine.compiler.trace import convolutions, trace
 
 
@@ -33,8 +34,8 @@ def check_mathematics(found: parity.Subject, compiled: parity.Compiled) -> None:
     drawn = pictures(compiled.model.preprocessing, ["flat", "letterboxed"], seed=12)
     images = np.concatenate([parity.photos(compiled.model, found.photos, 2), drawn])
     target = np.array([-1, 0, 1, -1])
-    exact = parity.eager_maps(compiled, images, target, torch.float64)
-    got = parity.graph_in_float64(compiled.traced, images, target)
+    exact = parity.eager_maps(compiled, images, [target], torch.float64)
+    got = parity.graph_in_float64(compiled.traced, images, [target])
     for name, expected in exact.items():
         assert error_to_maximum(got[name], expected) <= 1e-9, name
 
@@ -47,14 +48,14 @@ def check_file(found: parity.Subject, compiled: parity.Compiled, count: int) -> 
     """
     images = parity.photos(compiled.model, found.photos, count)
     predicted = np.full(count, -1)
-    exact = parity.eager_maps(compiled, images, predicted, torch.float64)
+    exact = parity.eager_maps(compiled, images, [predicted], torch.float64)
     target = exact["logits"].argmax(axis=1)
-    plain = parity.measured(parity.eager_maps(compiled, images, target, torch.float32), exact)
+    plain = parity.measured(parity.eager_maps(compiled, images, [target], torch.float32), exact)
     within = parity.rms_within_eager if count >= 64 else parity.median_within_eager
     report: dict[str, Any] = {"photos": count, "eager": _report(plain)}
     wrong = []
     for to, runner in compiled.runners.items():
-        program = parity.measured(parity.program_maps(runner, images, target), exact)
+        program = parity.measured(parity.program_maps(runner, images, [target]), exact)
         report[runner.runtime] = _report(program)
         wrong += [f"{to} {name}: {program.rms(name):.1e}" for name in exact if not within(program, plain, name)]
         if found.linear and (worst := program.to_maximum["grad_cam"].max()) > 1e-4:
@@ -80,9 +81,9 @@ def check_one_forward(compiled: parity.Compiled) -> None:
     network = compiled.model.network
     assert network.module is not None
     own = calls(network.module, network.input_shape)
-    cam = trace(network, compiled.model.preprocessing, compiling._requests(compiled.model, ["grad-cam"], None))
+    cam = trace(network, compiled.model.preprocessing, compiling.make_requests(network, ["grad-cam"], None), Target())
     assert convolutions(network.graph) == own
-    behind = sum(n.target == torch.ops.aten.conv2d.default for n in network.descendants(compiled.layer.node))
+    behind = sum(n.target == torch.ops.aten.conv2d.default for n in network.descendants(compiled.requests[0].node))
     assert behind == (1 if "squeezenet" in network.name else 0)
     assert convolutions(cam.module.graph) == own + behind
     assert own < convolutions(compiled.traced.module.graph) <= 2 * own

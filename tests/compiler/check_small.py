@@ -31,15 +31,15 @@ def check_small(case: Case, runtimes: tuple[Format, ...], folder: Path) -> None:
     p, k = compiled.model.preprocessing, compiled.model.network.num_outputs
     kinds = ["textured"] * 10 + ["flat", "letterboxed"]
     images, target = pictures(p, kinds, seed=31), np.arange(12) % k
-    exact = parity.eager_maps(compiled, images, target, torch.float64)
+    exact = parity.eager_maps(compiled, images, [target], torch.float64)
     scales = {"grad_cam": np.full(BATCH, exact["grad_cam"].max())}  # a nearly blank map has no maximum of its own
-    got = parity.graph_in_float64(compiled.traced, images[:BATCH], target[:BATCH])
+    got = parity.graph_in_float64(compiled.traced, images[:BATCH], [target[:BATCH]])
     for name, expected in exact.items():
         assert error_to_maximum(got[name], expected[:BATCH], scales.get(name)) <= 1e-9, name
-    plain = parity.measured(parity.eager_maps(compiled, images, target, torch.float32), exact)
+    plain = parity.measured(parity.eager_maps(compiled, images, [target], torch.float32), exact)
     for runner in compiled.runners.values():
         assert runner.spec.softmax == case.softmax
-        assert runner.spec.maps[0].layer == compiled.layer.name
-        program = parity.measured(parity.program_maps(runner, images, target), exact)
+        assert runner.spec.maps[0].layer == compiled.requests[0].layer
+        program = parity.measured(parity.program_maps(runner, images, [target]), exact)
         for name in exact:
             assert parity.median_within_eager(program, plain, name), (runner.runtime, name)

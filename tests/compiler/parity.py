@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,11 @@ import pytest
 import torch
 
 from saccade.engine import execute, pipeline
-from saccade.engine.compiler import Layer, Model, compiling, eager, load_model, wrap_module
-from saccade.engine.compiler.proof import error_to_maximum, float64, normalise, pictures, relative_l2
-from saccade.engine.compiler.trace import Traced
+from saccade.engine.compiler import Model, compiling, eager, load_model, wrap_module
+from saccade.engine.compiler.models import load_state, read_state
+from saccade.engine.compiler.proof import Reference, error_to_maximum, float64, normalise, pictures, relative_l2
+from saccade.engine.compiler.targets import Target, parse_target
+from saccade.engine.compiler.trace import Request, Traced
 from saccade.engine.contract import ModelOptions
 from saccade.engine.contract.program_file import Format
 
@@ -54,14 +55,8 @@ def _own(build: Callable[[], torch.nn.Module], size: tuple[int, int], photos: st
     linear = options.pop("linear", False)
 
     def load() -> Model:
-        from safetensors.torch import load_file
-
         module, name = build(), build.__name__
-        # cifar10_resnet20 was saved without batch norm's counters, which eval mode does not read.
-        state = dict(load_file(networks.WEIGHTS / f"{name}.safetensors"))
-        own = module.state_dict()
-        state |= {k: v for k, v in own.items() if k.endswith("num_batches_tracked") and k not in state}
-        module.load_state_dict(state, strict=True)
+        load_state(module, read_state(str(networks.WEIGHTS / f"{name}.safetensors")), name)
         return wrap_module(module, name, ModelOptions(input_size=size, **options))
 
     return Subject(load, photos, trained=True, linear=linear)
@@ -96,14 +91,20 @@ class Compiled:
     """A network, its graph, and a runner for each runtime."""
 
     model: Model
-    layer: Layer
+    target: Target
+    requests: Sequence[Request]
     traced: Traced
     files: Mapping[Format, Path]
     runners: Mapping[Format, execute.Runner]
 
 
 def compile_everything(
-    model: Model, folder: Path, layer: str | None = None, runtimes: Sequence[Format] = RUNTIMES
+    model: Model,
+    folder: Path,
+    layer: str | None = None,
+    runtimes: Sequence[Format] = RUNTIMES,
+    methods: Sequence[str] = METHODS,
+    target: str = "class",
 ) -> Compiled:
     """Trace all methods into one graph, once, and make a proven file for every runtime of it."""
     kept: list[Traced] = []
@@ -118,10 +119,11 @@ def compile_everything(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compiling, "trace", once)
         for to, path in files.items():
-            pipeline.compile_program(model, METHODS, path, to, layer)
-    at = model.network.default_layer() if layer is None else next(x for x in model.network.layers if x.name == layer)
-    assert at is not None
-    return Compiled(model, at, kept[0], files, {to: execute.load(f, device="cpu") for to, f in files.items()})
+            pipeline.compile_program(model, methods, path, to, layer, target)
+    goal = parse_target(target)
+    requests = compiling.make_requests(model.network, methods, layer, goal)
+    runners: dict[Format, execute.Runner] = {to: execute.load(f, device="cpu") for to, f in files.items()}
+    return Compiled(model, goal, requests, kept[0], files, runners)
 
 
 def photos(model: Model, pattern: str, count: int) -> npt.NDArray[np.uint8]:
@@ -134,40 +136,36 @@ def photos(model: Model, pattern: str, count: int) -> npt.NDArray[np.uint8]:
     return networks.read_photos(chosen, p.height, p.width, p.channels)
 
 
-def eager_maps(compiled: Compiled, images: npt.NDArray, target: npt.NDArray, dtype: torch.dtype) -> Arrays:
+def eager_maps(compiled: Compiled, images: npt.NDArray, asked: Sequence[npt.NDArray], dtype: torch.dtype) -> Arrays:
     """Hooks and autograd on the nn.Module itself."""
-    model, layer, batch = compiled.model, compiled.layer, max(BATCHES)
-    assert model.network.module is not None
-    module = copy.deepcopy(model.network.module).to(dtype)
-    asked = [
-        ("grad-cam", layer.module, layer.call),
-        ("saliency", "input", 1),
-        ("activations", layer.module, layer.call),
-    ]
+    model, batch = compiled.model, max(BATCHES)
+    reference = Reference(model.network, model.preprocessing, compiled.requests, compiled.target)
+    module = reference.module.to(dtype)
     parts: list[Arrays] = []
     for i in range(0, len(images), batch):
         x = normalise(torch.from_numpy(images[i : i + batch]), model.preprocessing, dtype)
-        logits, found = eager.explain(module, x, torch.from_numpy(target[i : i + batch]), asked)
-        maps = {name.replace("-", "_"): e.map.numpy() for name, e in zip(METHODS, found, strict=True)}
-        parts.append({"logits": logits.numpy(), **maps})
+        goal = reference.goal(*(a[i : i + batch] for a in asked))
+        logits, found = eager.explain(module, x, goal, reference.asks())
+        maps = {r.name: e.map.numpy() for r, e in zip(compiled.requests, found, strict=True)}
+        parts.append({"logits": logits.detach().numpy(), **maps})
     return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
 
-def program_maps(runner: execute.Runner, images: npt.NDArray, target: npt.NDArray) -> Arrays:
+def program_maps(runner: execute.Runner, images: npt.NDArray, asked: Sequence[npt.NDArray]) -> Arrays:
     """The program's own, in batches of 1, 3 and 8 by turns."""
     parts, at, turn = [], 0, 0
     while at < len(images):
         n = BATCHES[turn % len(BATCHES)]
-        got = runner.run(images[at : at + n], target[at : at + n])
+        got = runner.run(images[at : at + n], *(a[at : at + n] for a in asked))
         parts.append({"logits": got.logits, **got.maps})
         at, turn = at + n, turn + 1
     return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
 
-def graph_in_float64(traced: Traced, images: npt.NDArray, target: npt.NDArray) -> Arrays:
+def graph_in_float64(traced: Traced, images: npt.NDArray, asked: Sequence[npt.NDArray]) -> Arrays:
     """The compiled graph in double precision, in torch."""
     with torch.no_grad():
-        got = float64(traced)(torch.from_numpy(images), torch.from_numpy(target))
+        got = float64(traced)(torch.from_numpy(images), *map(torch.from_numpy, asked))
     return {name: value.numpy() for name, value in zip(traced.outputs, got, strict=True)}
 
 

@@ -58,10 +58,10 @@ def by_cond(net: Net, x: Tensor) -> Tensor:
 
 NETWORKS: dict[str, tuple[nn.Module, str]] = {
     "two inputs": (TwoInputs(), "missing a required argument: 'y'"),
-    "a dict": (Net(lambda n, x: {"out": n.usual(x)}), "gives a dict; expected one tensor"),
-    "a tuple of two": (Net(lambda n, x: (n.usual(x), x)), "gives 2 outputs; expected one, logits"),
+    "a dict": (Net(lambda n, x: {"scores": n.usual(x)}), "gives a dict; expected one tensor"),
+    "a tuple of two": (Net(lambda n, x: (n.usual(x), x)), "gives a tuple; expected one tensor"),
     "a tuple of one": (Net(lambda n, x: (n.usual(x),)), "gives a tuple; expected one tensor"),
-    "four dimensions": (Net(lambda n, x: n.conv(x)), r"output of shape \['s\d+', '8', '10', '14'\]; expected logits"),
+    "three dimensions": (Net(lambda n, x: n.conv(x).mean(3)), r"of shape \['s\d+', '8', '10'\]; expected logits"),
     "a class index": (Net(lambda n, x: n.usual(x).argmax(1, keepdim=True)), "gives torch.int64; expected logits"),
     "an if": (Net(by_sum), "torch.export cannot capture net"),
     "torch.cond": (Net(by_cond), "control flow or a sub-graph"),
@@ -213,6 +213,20 @@ def test_state_dict_that_does_not_fit(change: dict[str, Tensor | None], message:
     wrong = {k: v for k, v in {**state(), **change}.items() if v is not None}
     safetensors.torch.save_file(wrong, tmp_path / "wrong.safetensors")
     refused(lambda: load_model(NAME, str(tmp_path / "wrong.safetensors")), message)
+
+
+def test_batch_norm_counters_may_be_missing(tmp_path: Path):
+    name, file = "torchvision/mobilenet_v3_small", tmp_path / "old.safetensors"
+    whole = torchvision.models.mobilenet_v3_small().state_dict()
+    kept = {k: v for k, v in whole.items() if not k.endswith("num_batches_tracked")}
+    assert len(kept) < len(whole)
+    safetensors.torch.save_file(kept, file)
+    module = load_model(name, str(file)).network.module
+    assert module is not None
+    loaded = module.state_dict()
+    assert all(bool((loaded[k] == v).all()) for k, v in kept.items())
+    safetensors.torch.save_file({k: v for k, v in kept.items() if not k.endswith("running_var")}, file)
+    refused(lambda: load_model(name, str(file)), r"missing \(first: features.0.1.running_var\)")
 
 
 def test_fine_tuned_state_dict_brings_its_number_of_classes(tmp_path: Path):

@@ -238,7 +238,7 @@ TEXT = SPEC.to_json().encode()
         (onnx_with(TEXT, 2), "two contracts"),
         (onnx_with(b"\xff\xfe{}"), "not UTF-8"),
         (onnx_with(b"[" * 10**6), "not JSON"),
-        (onnx_with(b'{"schema": 999}'), "has schema 999, this saccade reads schema 1"),
+        (onnx_with(b'{"schema": 999}'), "has schema 999, this saccade reads schema 2"),
         (onnx_with(b""), "not JSON"),
         (onnx_with(TEXT.replace(b"tiny", b"\xed\xa0\x80")), "not UTF-8"),
         (onnx_with(b" " * (module.MAX_CONTRACT + 1)), "bytes of metadata; expected at most"),
@@ -315,7 +315,7 @@ MAKERS: list[Callable[[Path], bytes]] = [
     lambda _: field(14, b"\x08\x00" * 7_000_000),
     lambda _: b"\x08\x00" * 20_000_000,
     lambda _: onnx_with(b"[" * 15_000_000),
-    lambda _: onnx_with(json.dumps({"schema": 1, "a" * 10**6: [0] * 10**6}).encode()),
+    lambda _: onnx_with(json.dumps({"schema": 2, "a" * 10**6: [0] * 10**6}).encode()),
     directory_of_a_million,
 ]
 

@@ -50,6 +50,8 @@ def make_batch(spec: Spec) -> Callable[..., tuple[Batch, Maps]]:
         maps["activations"] *= rng.choice(np.array([-1, 1], np.float32), maps["activations"].shape)
         logits = rng.normal(0, 3, (good, spec.num_outputs)).astype(np.float32)
         target = rng.integers(0, spec.num_outputs, good)
-        return Batch(records, np.zeros((good, 30, 45, 3), np.uint8)), Maps(logits, target, maps, random(good, 5))
+        return Batch(records, np.zeros((good, 30, 45, 3), np.uint8)), Maps(
+            logits, target, maps, random(good, 5), logits[np.arange(good), target]
+        )
 
     return make

@@ -185,6 +185,7 @@ def test_without_a_softmax_there_is_no_confidence(
     spec = dataclasses.replace(spec, classes=None, **change)
     batch, maps = make_batch(0, 2)
     maps.logits, maps.target = maps.logits[:, :outputs], maps.target % outputs
+    maps.score = maps.logits[[0, 1], maps.target]
     with EvidenceWriter(tmp_path, spec) as writer:
         writer.write(batch, maps)
     rows = read_evidence(tmp_path).to_pylist()
@@ -360,3 +361,44 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, spec: Spec, make_batch: Ma
     with pytest.raises(SaccadeError, match="cannot write") as error:
         run()
     assert str(error.value).isprintable()
+
+
+def test_every_class_of_a_top_k_program_has_its_columns(tmp_path: Path, spec: Spec, make_batch: MakeBatch) -> None:
+    spec = dataclasses.replace(spec, target_count=2)
+    batch, maps = make_batch(0, 3, {1})
+    order = np.argsort(-maps.logits, axis=1)[:, :2]
+    scores = np.take_along_axis(maps.logits, order, axis=1)
+    maps.target, maps.score = order, scores
+    with EvidenceWriter(tmp_path, spec) as writer:
+        writer.write(batch, maps)
+    rows = read_evidence(tmp_path).to_pylist()
+    assert [r["target_index_2"] for r in rows] == [int(order[0, 1]), None, int(order[1, 1])]
+    assert rows[2]["target_index"] == rows[2]["prediction_index"] == order[1, 0]
+    assert [rows[2]["score"], rows[2]["score_2"]] == scores[1].tolist()
+
+
+def test_a_regression_has_outputs_and_no_prediction(tmp_path: Path, spec: Spec, make_batch: MakeBatch) -> None:
+    spec = dataclasses.replace(spec, target="outputs", softmax=False)
+    batch, maps = make_batch(0, 3, {1})
+    weights = np.array([[1, 0, -0.5]] * 2, np.float32)
+    scores = (maps.logits * weights).sum(axis=1)
+    maps.target, maps.score = weights, scores
+    with EvidenceWriter(tmp_path, spec) as writer:
+        writer.write(batch, maps)
+    rows = read_evidence(tmp_path).to_pylist()
+    assert [r["outputs"] for r in rows] == [maps.logits[0].tolist(), None, maps.logits[1].tolist()]
+    assert [r["score"] for r in rows] == [float(scores[0]), None, float(scores[1])]
+    assert {r["prediction"] for r in rows} == {r["target_index"] for r in rows} == {None}
+
+
+def test_a_segmentation_is_predicted_by_its_largest_region(tmp_path: Path, spec: Spec, make_batch: MakeBatch) -> None:
+    spec = dataclasses.replace(spec, target="region", output_size=(4, 5), softmax=False)
+    batch, maps = make_batch(0, 2)
+    maps.logits = np.zeros((2, 3, 4, 5), np.float32)
+    maps.logits[0, 2], maps.logits[1, 1, :3] = 1, 2
+    maps.target, maps.score = np.array([2, 1]), np.array([20, 30], np.float32)
+    with EvidenceWriter(tmp_path, spec) as writer:
+        writer.write(batch, maps)
+    rows = read_evidence(tmp_path).to_pylist()
+    assert [r["prediction_index"] for r in rows] == [r["target_index"] for r in rows] == [2, 1]
+    assert [r["score"] for r in rows] == [20, 30]
