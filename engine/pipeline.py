@@ -303,8 +303,8 @@ class _Sink:
         spec = self._gallery.spec
         sure = spec.confidence(maps.logits)
         return [
-            Caption(r.index, r.name, r.label, prediction, None if sure is None else float(sure[i]))
-            for i, (r, prediction) in enumerate(zip(batch.good, spec.answers(maps.logits), strict=True))
+            Caption(r.index, r.name, r.label, said, None if sure is None else float(sure[i]), _comparable(spec, said))
+            for i, (r, said) in enumerate(zip(batch.good, spec.answers(maps.logits), strict=True))
         ]
 
     def _overlays(self, batch: Batch, maps: Maps) -> None:
@@ -391,10 +391,17 @@ def _add_evidence(gallery: Gallery, table: Any, mode: Literal["fast", "exact"]) 
             image = np.full((p.height, p.width, p.channels), 200, np.uint8)
             row["name"] += " (the photo is gone)"
         images.append(image)
-        said = row["prediction"] or spec.answers(np.array([row["outputs"]], np.float32))[0]
-        captions.append(Caption(i, row["name"], row["label"], said, row["confidence"]))
+        outputs = row.get("outputs")
+        said = row["prediction"] if outputs is None else spec.answers(np.array([outputs], np.float32))[0]
+        said = ("nothing" if spec.output_size else "") if said is None else said
+        captions.append(Caption(i, row["name"], row["label"], said, row["confidence"], _comparable(spec, said)))
     kept = {m.name: sinks.restore_map(table, m.name) for m in spec.maps if m.name in table.schema.names}
     gallery.add(captions, np.stack(images), kept)
+
+
+def _comparable(spec: Spec, answer: str) -> str | None:
+    """A network's answer where it is one a label can be held against: a class, no region and no number."""
+    return None if spec.output_size or spec.target == "outputs" else answer
 
 
 def _title(spec: Spec) -> str:

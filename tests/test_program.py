@@ -144,6 +144,7 @@ def test_pictures(loaded: saccade.Program, images: npt.NDArray[np.uint8]):
     assert (sheet.dtype, sheet.ndim) == (np.uint8, 3)
     assert made.sheet(limit=1).size < sheet.size
     data = made._repr_png_()
+    assert data is not None
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data))), sheet)
 

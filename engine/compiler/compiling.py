@@ -60,6 +60,8 @@ def write_program(
     if to not in SUFFIX:
         raise UsageError(f"compile: --to {to!r}: expected one of {', '.join(SUFFIX)}")
     goal = parse_target(target)
+    if calibrate is not None and (goal.kind == "unit" or "ascent" in methods):
+        raise UsageError("compile: --calibrate needs maps of a class, region or outputs; units and ascents have none")
     _check_target(model.network, goal)
     requests = make_requests(model.network, methods, layer, goal)
     network, preprocessing = model.network, model.preprocessing
@@ -107,7 +109,9 @@ def _check_target(network: Network, target: Target) -> None:
     if target.kind == "region" and network.output_size is None:
         raise UsageError(f"compile: target region: {name} gives logits [N, K]; expected a segmentation's [N, K, h, w]")
     if target.kind in ("class", "outputs") and network.output_size is not None:
-        raise UsageError(f"compile: {name} is a segmentation, its logits are [N, K, h, w]; use --target region")
+        raise UsageError(
+            f"compile: {name} is a segmentation, its logits are [N, K, h, w]; compile it with --target region"
+        )
     if target.count > network.num_outputs:
         raise UsageError(f"compile: target top-{target.count}: {name} has {network.num_outputs} outputs")
     if target.layer is not None:

@@ -54,16 +54,17 @@ def layout_of(node: fx.Node, picture: tuple[int, int]) -> Layout | None:
     if shape is None or any(n < 1 for n in shape):
         return None
     if len(shape) == 3:
-        last = _scale(shape[:2], picture) and not _scale(shape[1:], picture)
+        # Beside the shapes: where channels are last, they are not few beside the rows and columns of places.
+        last = 2 * shape[2] > max(shape[:2]) and _fits(shape[:2], picture) and not _fits(shape[1:], picture)
         return Layout((shape[2], shape[0], shape[1]), "channels last") if last else Layout(shape)
     if len(shape) == 2 and (grid := _grid_before(node, shape[0])):
         return Layout((shape[1], *grid), "tokens", shape[0] - grid[0] * grid[1])
     return None
 
 
-def _scale(sides: tuple[int, ...], picture: tuple[int, int]) -> bool:
-    """Whether these are the picture's sides divided by one whole number."""
-    return picture[0] % sides[0] == 0 and picture[0] * sides[1] == picture[1] * sides[0]
+def _fits(sides: tuple[int, ...], picture: tuple[int, int]) -> bool:
+    """Whether these are the picture's sides scaled alike, within a place."""
+    return abs(sides[0] * picture[1] - sides[1] * picture[0]) <= max(picture)
 
 
 def _grid_before(node: fx.Node, tokens: int) -> tuple[int, int] | None:

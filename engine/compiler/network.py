@@ -365,7 +365,9 @@ def _averages_all(node: fx.Node) -> bool:
     if kind == "mean":
         places = node.args[1] if len(node.args) > 1 else None
         return isinstance(places, (list, tuple)) and sorted(int(d) % 4 for d in places) in ([2, 3], [1, 2])  # type: ignore[arg-type]
-    return kind == "adaptive_avg_pool2d" or (kind == "avg_pool2d" and list(node.args[1]) == list(shape[2:]))  # type: ignore[arg-type]
+    if kind == "adaptive_avg_pool2d":
+        return all(side == 1 for side in node.args[1])  # type: ignore[union-attr]
+    return kind == "avg_pool2d" and list(node.args[1]) == list(shape[2:])  # type: ignore[arg-type]
 
 
 def _layers(graph: fx.Graph) -> list[Layer]:

@@ -240,13 +240,18 @@ class Spec:
         """
         if self.target == "unit":
             parts = text.split(",")
-            if len(parts) not in (1, 3) or not all(p.strip().isdecimal() for p in parts):
+            if len(parts) not in (1, 3) or not all(p.strip().removeprefix("-").isdecimal() for p in parts):
                 raise UsageError(f"target {text!r}: expected a channel of {self.target_layer}, or channel,row,column")
             return int(text) if len(parts) == 1 else tuple(map(int, parts))
         if self.target == "outputs":
             weights = [1.0 if text == "predicted" else 0.0] * self.num_outputs
+            if self.classes and text in self.classes:  # a name may have commas in it
+                weights[self.classes.index(text)] = 1.0
+                return weights
             for part in text.split(",") if text != "predicted" else ():
                 name, _, weight = part.partition("=")
+                if name.strip() == "predicted":
+                    raise UsageError(f"target {text!r}: predicted stands for all outputs, alone")
                 try:
                     weights[self.class_index(name.strip())] = float(weight or 1)
                 except ValueError:
@@ -376,8 +381,11 @@ def _check(spec: Spec) -> None:
     need(len(names) == len(spec.maps), "map names must differ")
     need(spec.features is None or _size(spec.features, 2**20), "features must be null or 1 to 2^20")
     need(_size(spec.num_outputs, 2**24), "num_outputs must be 1 to 2^24")
-    need(spec.pixels == ("float32" if spec.maps[0].kind == "ascent" else "uint8"), "pixels must fit the maps")
-    need(spec.pixels == "uint8" or len(spec.maps) == 1, "an ascent has one map")
+    ascends = [m.shape for m in spec.maps if m.kind == "ascent"]
+    need(spec.pixels == ("float32" if ascends else "uint8"), "pixels must fit the maps")
+    need(not ascends or len(spec.maps) == 1, "an ascent has one map")
+    need(all(shape == (p.height, p.width, p.channels) for shape in ascends), "an ascent has the pictures' shape")
+    need(not (spec.softmax and spec.output_size), "a segmentation has no softmax")
     need(isinstance(spec.softmax, bool), "softmax must be true or false")
     need(spec.target in get_args(TargetKind), f"target kind {str(spec.target)[:40]!r} is not known to this version")
     need(_size(spec.target_count, 64) and spec.target_count <= spec.num_outputs, "target_count must be 1 to 64")
@@ -388,7 +396,7 @@ def _check(spec: Spec) -> None:
     need((spec.target == "region") <= (size is not None), "a region needs the output_size of a segmentation")
     need((spec.target in ("class", "outputs")) <= (size is None), "a segmentation's target is a region or a unit")
     layer = spec.target_layer
-    need(layer is None or text(layer), "target_layer must be text")
+    need(layer is None or (text(layer) and layer.isprintable()), "target_layer must be a name")
     need((layer is not None, shape is not None) == (spec.target == "unit",) * 2, "a unit needs its layer and shape")
     need(shape is None or (len(shape) in (1, 3) and all(_size(n, 2**20) for n in shape)), "target_shape")
     if spec.classes is not None:

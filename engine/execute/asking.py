@@ -27,8 +27,8 @@ def program_inputs(spec: Spec, count: int, target: Any, region: Any = None) -> I
         raise UsageError(f"run: {spec.model} was compiled for target {spec.target}; it takes no region")
     try:
         asked = np.asarray(target) if target is not None else None
-    except ValueError:
-        asked = np.asarray("ragged")
+    except (TypeError, ValueError, RuntimeError):  # rows of different lengths, a tensor on a GPU
+        asked = np.asarray("no array")
     if asked is not None and asked.dtype.kind not in "iuf":
         raise UsageError(f"run: expected target as numbers, got {target!r:.80}")
     if spec.target == "outputs":
@@ -61,7 +61,10 @@ def _classes(spec: Spec, count: int, asked: npt.NDArray[Any] | None) -> npt.NDAr
 
 def _region(spec: Spec, count: int, region: Any) -> npt.NDArray[np.uint8]:
     size = (spec.preprocessing.height, spec.preprocessing.width)
-    given = np.zeros(size, np.uint8) if region is None else np.asarray(region)
+    try:
+        given = np.zeros(size, np.uint8) if region is None else np.asarray(region)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UsageError(f"run: the region cannot be read as an array ({' '.join(str(error).split())[:200]})") from None
     if given.dtype not in (np.uint8, np.bool_) or given.shape not in (size, (count, *size)):
         raise UsageError(f"run: expected region as uint8 or bool {['N', *size]}, got {_show(given)}")
     return np.array(np.broadcast_to(given != 0, (count, *size)), dtype=np.uint8)
@@ -75,6 +78,8 @@ def _weights(spec: Spec, count: int, asked: npt.NDArray[Any] | None) -> npt.NDAr
         if asked.dtype.kind == "f" or not 0 <= asked < k:
             raise UsageError(f"run: target {asked} is out of range; {spec.model} has outputs 0 to {k - 1}")
         asked = (np.arange(k) == asked).astype(np.float32)
+    with np.errstate(over="ignore"):
+        asked = asked.astype(np.float32)
     if asked.shape not in ((k,), (count, k)) or not np.isfinite(asked).all():
         raise UsageError(f"run: expected target as an output's index or {k} finite weights, got {_show(asked)}")
     return np.array(np.broadcast_to(asked, (count, k)), dtype=np.float32)
@@ -90,9 +95,10 @@ def _units(spec: Spec, count: int, asked: npt.NDArray[Any] | None) -> npt.NDArra
         )
     asked = np.array([int(asked), -1, -1]) if asked.ndim == 0 else asked
     asked = np.array(np.broadcast_to(asked, (count, 3)), dtype=np.int64)
-    if (asked >= shape).any() or (asked < (0, -1, -1)).any():
+    wrong = (asked >= shape).any(axis=1) | (asked < (0, -1, -1)).any(axis=1)
+    if wrong.any():
         raise UsageError(
-            f"run: unit {asked[0].tolist()} is out of range; {spec.target_layer} gives {list(spec.target_shape)}"
+            f"run: unit {asked[wrong][0].tolist()} is out of range; {spec.target_layer} gives {list(spec.target_shape)}"
         )
     return asked
 

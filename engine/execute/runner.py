@@ -67,8 +67,20 @@ class Runner:
                 f"run: {self.runtime} fails on a batch of {len(images)} ({reason[0][:200]}); try a smaller batch size"
             ) from error
         maps = dict(zip((m.name for m in self.spec.maps), rest, strict=False))
+        self._check_shapes(len(images), logits, maps)
         found, score = explained(self.spec, logits, inputs)
         return Maps(logits, found, maps, rest[-1] if self.spec.features else None, score)
+
+    def _check_shapes(self, count: int, logits: npt.NDArray, maps: dict[str, npt.NDArray]) -> None:
+        spec = self.spec
+        expected = {"logits": (count, spec.num_outputs, *(spec.output_size or ()))}
+        expected |= {m.name: (count, *m.shape) for m in spec.maps}
+        for name, values in {"logits": logits, **maps}.items():
+            if values.shape != expected[name]:
+                raise SaccadeError(
+                    f"run: {name} of {spec.model} has shape {list(values.shape)}, its contract says "
+                    f"{list(expected[name])}; compile it again"
+                )
 
 
 def load(

@@ -25,13 +25,16 @@ class Look:
 
 @dataclass(frozen=True)
 class Caption:
-    """What a card says of a photo: its place in the run, its name and label, the prediction and its confidence 0..1."""
+    """What a card says of a photo: its place in the run, its name and label, the network's answer, its confidence 0..1,
+    and the predicted class that is held against the label, or None.
+    """
 
     index: int
     name: str
     label: str | None
-    prediction: str
+    answer: str
     confidence: float | None
+    predicted: str | None
 
 
 class Gallery:
@@ -108,6 +111,8 @@ class Gallery:
     ) -> Cell:
         sure = "" if caption.confidence is None else f"  {caption.confidence:.0%}"
         label = self.spec.label_name(caption.label)
-        mark: Mark | None = None if label is None else "good" if label == caption.prediction else "bad"
+        mark: Mark | None = None
+        if label is not None and caption.predicted is not None:
+            mark = "good" if label == caption.predicted else "bad"
         lines = [f"label: {label}"] if label is not None else []
-        return Cell(picture, overlays, caption.prediction + sure, "\n".join([*lines, caption.name]), mark)
+        return Cell(picture, overlays, caption.answer + sure, "\n".join([*lines, caption.name]), mark)

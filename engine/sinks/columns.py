@@ -120,9 +120,12 @@ def _output_columns(
             pa.array(rows.ravel()), type=pa.list_(pa.float32(), spec.num_outputs), mask=pa.array(~good)
         )
     else:
-        predicted = spec.predicted(logits)
-        columns["prediction"] = _spread_strings([spec.class_name(int(i)) for i in predicted], good)
-        columns["prediction_index"] = _spread_numbers(predicted.astype(np.int32), good)
+        answered = good.copy()
+        if spec.output_size is not None:  # a segmentation of one class may find nothing
+            answered[good] = spec.regions(logits).any(axis=(1, 2, 3))
+        predicted = spec.predicted(logits)[answered[good]]
+        columns["prediction"] = _spread_strings([spec.class_name(int(i)) for i in predicted], answered)
+        columns["prediction_index"] = _spread_numbers(predicted.astype(np.int32), answered)
         explained = _as_columns(maps.target[finite])
         for place in range(spec.target_count):
             end = "" if place == 0 else f"_{place + 1}"

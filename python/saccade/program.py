@@ -140,7 +140,9 @@ class Explanation:
         Raises:
             UsageError: there is no such map, or it is not drawn over images.
         """
-        drawable = [m for m in self.spec.maps if m.kind != "activations" and name in (None, m.name, m.method)]
+        drawable = [
+            m for m in self.spec.maps if m.kind not in ("activations", "ascent") and name in (None, m.name, m.method)
+        ]
         if not drawable:
             raise UsageError(
                 f"overlay: expected a CAM or gradient map, got {name!r}; there are {', '.join(self._maps)}"
@@ -154,14 +156,16 @@ class Explanation:
         gallery = render.Gallery(self.spec, render.Look(colormap), range(shown))
         sure = self.confidence
         captions = [
-            render.Caption(i, f"image {i}", None, name, None if sure is None else float(sure[i]))
+            render.Caption(i, f"image {i}", None, name, None if sure is None else float(sure[i]), None)
             for i, name in enumerate(self.prediction[:shown])
         ]
         gallery.add(captions, self.images[:shown], {name: values[:shown] for name, values in self._maps.items()})
         some = "" if shown == len(self) else f", the first {shown} of {len(self)}"
         return gallery.draw(self.spec.model, f"{', '.join(m.method for m in self.spec.maps)}{some}")
 
-    def _repr_png_(self) -> bytes:
+    def _repr_png_(self) -> bytes | None:
+        if self.spec.pixels != "uint8":  # an ascent's gradients are no maps over a photo
+            return None
         from PIL import Image
 
         data = io.BytesIO()

@@ -52,8 +52,8 @@ def test_words_that_are_no_target(text: str):
     ("module", "methods", "options", "message"),
     [
         (Classifier, ["grad-cam"], {"target": "region"}, r"net\w* gives logits \[N, K\]; expected a segmentation's"),
-        (Segmentation, ["grad-cam"], {}, "is a segmentation, its logits are .* use --target region"),
-        (Segmentation, ["grad-cam"], {"target": "outputs"}, "use --target region"),
+        (Segmentation, ["grad-cam"], {}, "is a segmentation, its logits are .* compile it with --target region"),
+        (Segmentation, ["grad-cam"], {"target": "outputs"}, "compile it with --target region"),
         (Classifier, ["grad-cam"], {"target": "top-6"}, "has 5 outputs"),
         (Classifier, ["grad-cam"], {"target": "unit:bodi"}, "layer 'bodi' is not in .* it has .*body"),
         (Classifier, ["grad-cam"], {"target": "unit:stem", "layer": "body"}, "layer 'stem' of .* does not depend on"),

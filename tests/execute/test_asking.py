@@ -60,6 +60,8 @@ def test_targets_become_inputs(spec: Spec, target: Any, expected: list):
         (TOP, 1, "expected target as 2 class indices, or 2 for each image"),
         (OUTPUTS, 3, "target 3 is out of range; net has outputs 0 to 2"),
         (OUTPUTS, [1.0, float("nan"), 0], "3 finite weights"),
+        (OUTPUTS, [1e300, 0, 0], "3 finite weights"),
+        (UNIT, [[0, 0, 0], [1, 5, 0]], r"unit \[1, 5, 0\] is out of range"),
         (OUTPUTS, [1.0, 2.0], "an output's index or 3 finite weights"),
         (UNIT, None, "expected target as a channel of body"),
         (UNIT, 5, r"unit \[5, -1, -1\] is out of range; body gives \[5, 2, 3\]"),
@@ -124,6 +126,7 @@ def test_scores_of_regions():
         (OUTPUTS, "left=0.5, 2=-1", [0.5, 0, -1]),
         (UNIT, "4", 4),
         (UNIT, "4,1,0", (4, 1, 0)),
+        (UNIT, "4,-1,2", (4, -1, 2)),
     ],
 )
 def test_targets_in_words(spec: Spec, text: str, expected: Any):
@@ -135,6 +138,7 @@ def test_targets_in_words(spec: Spec, text: str, expected: Any):
     [
         (OUTPUTS, "lft", "near it: left"),
         (OUTPUTS, "left=x", "expected OUTPUT=WEIGHT"),
+        (OUTPUTS, "left,predicted", "predicted stands for all outputs, alone"),
         (UNIT, "4,1", "expected a channel of body"),
         (UNIT, "predicted", "expected a channel of body"),
     ],

@@ -48,7 +48,7 @@ def test_scales():
         ({"scale": "calibrated"}, "needs calibrated="),
         ({"scale": "calibrated", "calibrated": (2, 1)}, "low < high"),
         ({"scale": "photo"}, "image, batch or calibrated, not 'photo'"),
-        ({"kind": "cams"}, "cam, gradient, signed, activations, not 'cams'"),
+        ({"kind": "cams"}, "cam, gradient, signed, activations, ascent, not 'cams'"),
         ({"opacity": 128}, r"opacity must be 0 .* to 1"),
         ({"colours": "rainbow"}, "choose one of"),
         ({"maps": CAMS[:2]}, "2 maps came with 3 photos|one row for each map"),

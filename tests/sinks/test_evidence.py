@@ -402,3 +402,18 @@ def test_a_segmentation_is_predicted_by_its_largest_region(tmp_path: Path, spec:
     rows = read_evidence(tmp_path).to_pylist()
     assert [r["prediction_index"] for r in rows] == [r["target_index"] for r in rows] == [2, 1]
     assert [r["score"] for r in rows] == [20, 30]
+
+
+def test_a_segmentation_that_finds_nothing_predicts_nothing(tmp_path: Path, spec: Spec, make_batch: MakeBatch) -> None:
+    changes = {"num_outputs": 1, "classes": ("tumour",), "output_size": (4, 5)}
+    spec = dataclasses.replace(spec, target="region", softmax=False, **changes)
+    batch, maps = make_batch(0, 3, {0})
+    maps.logits = np.full((2, 1, 4, 5), -1, np.float32)
+    maps.logits[1, 0, 2] = 3
+    maps.target, maps.score = np.array([0, 0]), np.array([0, 15], np.float32)
+    with EvidenceWriter(tmp_path, spec) as writer:
+        writer.write(batch, maps)
+    rows = read_evidence(tmp_path).to_pylist()
+    assert [r["prediction"] for r in rows] == [None, None, "tumour"]
+    assert [r["prediction_index"] for r in rows] == [None, None, 0]
+    assert spec.answers(maps.logits) == ["nothing", "tumour on 25.0%"]

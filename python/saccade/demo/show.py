@@ -134,7 +134,9 @@ def _cells(runner: execute.Runner, photos: list[decode.Photo], title: str) -> li
     gallery = render.Gallery(runner.spec, render.Look(opacity=0.6), range(len(photos)))
     sure = runner.spec.confidence(found.logits)
     captions = [
-        render.Caption(i, title, p.label, runner.spec.class_name(int(k)), None if sure is None else float(sure[i]))
+        render.Caption(
+            i, title, p.label, (said := runner.spec.class_name(int(k))), None if sure is None else float(sure[i]), said
+        )
         for i, (p, k) in enumerate(zip(photos, found.logits.argmax(axis=1), strict=True))
     ]
     gallery.add(captions, images, found.maps)
