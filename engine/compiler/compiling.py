@@ -78,7 +78,7 @@ def write_program(
         target=goal.kind,
         target_count=goal.count,
         target_layer=goal.layer,
-        target_shape=unit_shape(network, goal),
+        target_shape=network.unit_shape(network.layer(goal.layer)) if goal.layer else None,
         softmax=network.gives_logits and goal.kind != "outputs",
         classes=model.classes,
         versions=_versions(to),
@@ -95,15 +95,6 @@ def write_program(
     return spec
 
 
-def unit_shape(network: Network, target: Target) -> tuple[int, ...] | None:
-    """(C, h, w) or (C,) of a unit's layer; None for the other targets."""
-    if target.layer is None:
-        return None
-    node = network.layer(target.layer)
-    layout = network.layout(node)
-    return layout.shape if layout else tuple(int(s) for s in node.meta["val"].shape[1:])
-
-
 def _check_target(network: Network, target: Target) -> None:
     name = network.name
     if target.kind == "region" and network.output_size is None:
@@ -115,10 +106,10 @@ def _check_target(network: Network, target: Target) -> None:
     if target.count > network.num_outputs:
         raise UsageError(f"compile: target top-{target.count}: {name} has {network.num_outputs} outputs")
     if target.layer is not None:
-        shape = unit_shape(network, target)
-        if shape is None or len(shape) not in (1, 3):
+        shape = network.unit_shape(network.layer(target.layer))
+        if len(shape) not in (1, 3):
             raise UsageError(
-                f"compile: target unit: layer {target.layer!r} of {name} gives {['N', *(shape or ())]}; expected maps "
+                f"compile: target unit: layer {target.layer!r} of {name} gives {['N', *shape]}; expected maps "
                 "[N, C, h, w] or units [N, C]"
             )
 

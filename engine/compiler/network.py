@@ -153,6 +153,11 @@ class Network:
         """How maps lie in a node's value; None where it holds none."""
         return layout_of(node, self.input_shape[1:])
 
+    def unit_shape(self, node: fx.Node) -> tuple[int, ...]:
+        """A node's units without the batch: (C, h, w) of maps, however they are held, else the value's own shape."""
+        layout = self.layout(node)
+        return layout.shape if layout else tuple(int(s) for s in node.meta["val"].shape[1:])
+
     def pooled_head(self) -> tuple[fx.Node, str] | None:
         """The maps that global average pooling and one linear layer turn into the logits, and the name of that layer's
         weights [K, C] in `state`; None where the head is another one.

@@ -111,8 +111,7 @@ def examples(network: Network, target: Target, count: int, seed: int, free: bool
         return (random.normal(0, 1, (count, k)).astype(np.float32),)
     if target.kind == "unit":
         assert target.layer is not None
-        layout = network.layout(network.layer(target.layer))
-        shape = layout.shape if layout else (int(network.layer(target.layer).meta["val"].shape[1]), 1, 1)
+        shape = (*network.unit_shape(network.layer(target.layer)), 1, 1)[:3]
         units = np.stack([random.integers(0, n, count) for n in shape], axis=1)
         units[::2, 1:] = -1
         return (units,)

@@ -167,9 +167,7 @@ def _goals(
     if target.kind == "outputs":
         given = asked[0].to(logits.dtype)
         return [(output_score(given), lambda weights: (given.unsqueeze(2) * weights.unsqueeze(0)).sum(dim=1))]
-    layout = network.layout(explained)
-    shape = layout.shape if layout else tuple(int(s) for s in explained.meta["val"].shape[1:])
-    inner = unit_score(asked[0], shape)
+    layout, inner = network.layout(explained), unit_score(asked[0], network.unit_shape(explained))
     return [(inner if layout is None else lambda values: inner(layout.fold(values)), None)]
 
 

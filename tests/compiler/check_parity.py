@@ -29,6 +29,15 @@ def subject(name: str, folder: Path) -> tuple[parity.Subject, parity.Compiled]:
     return found, parity.compile_everything(found.load(), folder)
 
 
+def check_everything(name: str, folder: Path, photos: int) -> dict[str, Any]:
+    """All that follows; gives what `check_file` measured."""
+    found, compiled = subject(name, folder)
+    check_one_forward(compiled)
+    check_mathematics(found, compiled)
+    check_predicted(found, compiled)
+    return check_file(found, compiled, photos)
+
+
 def check_mathematics(found: parity.Subject, compiled: parity.Compiled) -> None:
     """The compiled graph in float64 is eager autograd in float64, also on flat and letterboxed pictures."""
     drawn = pictures(compiled.model.preprocessing, ["flat", "letterboxed"], seed=12)

@@ -10,18 +10,10 @@ QUICK = ("alexnet", "resnet18")  # VGG-16 alone takes 7 GB and minutes; it is in
 
 @pytest.mark.parametrize("name", QUICK)
 def test_program_is_as_exact_as_eager_and_has_one_forward(name: str, tmp_path):
-    found, compiled = check.subject(name, tmp_path)
-    check.check_one_forward(compiled)
-    check.check_mathematics(found, compiled)
-    check.check_predicted(found, compiled)
-    check.check_file(found, compiled, 12)
+    check.check_everything(name, tmp_path, 12)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RANDOM)
 def test_program_is_as_exact_as_eager_over_64_photos(name: str, tmp_path):
-    found, compiled = check.subject(name, tmp_path)
-    check.check_one_forward(compiled)
-    check.check_mathematics(found, compiled)
-    check.check_predicted(found, compiled)
-    check.save_report(name, check.check_file(found, compiled, 64))
+    check.save_report(name, check.check_everything(name, tmp_path, 64))

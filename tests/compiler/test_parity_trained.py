@@ -10,8 +10,4 @@ TRAINED = [name for name, s in parity.SUBJECTS.items() if s.trained]
 @pytest.mark.data
 @pytest.mark.parametrize("name", TRAINED)
 def test_program_is_as_exact_as_eager_and_has_one_forward(name: str, tmp_path):
-    found, compiled = check.subject(name, tmp_path)
-    check.check_one_forward(compiled)
-    check.check_mathematics(found, compiled)
-    check.check_predicted(found, compiled)
-    check.save_report(name, check.check_file(found, compiled, 64))
+    check.save_report(name, check.check_everything(name, tmp_path, 64))
