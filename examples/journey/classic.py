@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -147,18 +147,19 @@ def saliency_of_three(journey: Journey) -> Figure:
 
 
 def saliency_grid(journey: Journey) -> Figure:
+    def draw(found: saccade.Explanation) -> U8:
+        return _alone(found.guided_backpropagation)
+
+    return _grid(journey, "saliency_grid", "Guided saliency, networks by photos", draw, "inferno")
+
+
+def _grid(journey: Journey, name: str, title: str, draw: Callable[[saccade.Explanation], U8], colours: str) -> Figure:
     rows = []
     for network in journey.choice.grid:
         found = _main(journey, network)(journey.photos())
-        drawn = _alone(found.guided_backpropagation)
-        rows.append(_titled(network, drawn, _said(found), journey))
-    return Figure(
-        "saliency_grid",
-        "Guided saliency, networks by photos",
-        "Each for the class that the network itself predicts, named below with its confidence.",
-        rows,
-        "inferno",
-    )
+        rows.append(_titled(network, draw(found), _said(found), journey))
+    text = "Each for the class that the network itself predicts, named below with its confidence."
+    return Figure(name, title, text, rows, colours)
 
 
 # ---- CAM ----------------------------------------------------------------------------------------------------------
@@ -244,18 +245,10 @@ def grad_cam_classes(journey: Journey) -> Figure:
 
 
 def grad_cam_grid(journey: Journey) -> Figure:
-    rows = []
-    for network in journey.choice.grid:
-        found = _main(journey, network)(journey.photos())
-        drawn = _over(journey, found.grad_cam, "cam", journey.photos(448))
-        rows.append(_titled(network, drawn, _said(found), journey))
-    return Figure(
-        "grad_cam_grid",
-        "Grad-CAM, networks by photos",
-        "Each for the class that the network itself predicts, named below with its confidence.",
-        rows,
-        "viridis",
-    )
+    def draw(found: saccade.Explanation) -> U8:
+        return _over(journey, found.grad_cam, "cam", journey.photos(448))
+
+    return _grid(journey, "grad_cam_grid", "Grad-CAM, networks by photos", draw, "viridis")
 
 
 def crops(journey: Journey) -> Figure:

@@ -13,7 +13,11 @@ from test_methods import SIZE, Classifier, Segmentation
 from torch import Tensor, nn
 
 import saccade
+from saccade.engine import pipeline
+from saccade.engine.compiler import wrap_module
 from saccade.engine.compiler.targets import parse_target
+from saccade.engine.contract import ModelOptions
+from saccade.engine.decode import Photo
 
 
 class Wrapped(nn.Module):
@@ -129,3 +133,18 @@ def test_filters_are_the_true_weights():
     weights = saccade.filters(module, "stem.0", input_size=SIZE)
     assert (weights == module.get_submodule("stem.0").weight.detach().numpy()).all()  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
     refused(lambda: saccade.filters(module, "stem.1", input_size=SIZE), "is no convolution; there are stem.0, body.0")
+
+
+def test_a_head_that_pools_to_more_than_one_place_is_none_for_cam():
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 3))
+    refused(lambda: compile_it(seeded(lambda: module), "cam"), "cam needs a head of global average pooling")
+
+
+@pytest.mark.parametrize(("method", "target"), [("grad-cam", "unit:body"), ("ascent", "class")])
+def test_what_has_no_maps_over_photos_is_not_calibrated(method: str, target: str, tmp_path: Path):
+    model = wrap_module(seeded(Classifier), "net", ModelOptions(input_size=SIZE))
+    photos = [Photo("a.jpg", "a.jpg", None)]
+    refused(
+        lambda: pipeline.compile_program(model, [method], tmp_path / "net.ts", "torchscript", None, target, photos),
+        "--calibrate needs maps of a class, region or outputs",
+    )

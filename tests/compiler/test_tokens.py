@@ -12,7 +12,7 @@ from small_networks import Case
 from torch import Tensor, nn
 
 from saccade.engine.compiler import load_model
-from saccade.engine.compiler.layouts import Layout
+from saccade.engine.compiler.layouts import Layout, layout_of
 from saccade.engine.compiler.network import import_module
 
 WIDTH = 8
@@ -126,3 +126,21 @@ def test_timm_s_transformers_have_a_default_layer(model: str, layer: str):
     default = load_model(model, "random").network.default_layer()
     assert default is not None
     assert default.name == layer
+
+
+@pytest.mark.parametrize(
+    ("shape", "picture", "kind"),
+    [
+        ((7, 7, 768), (224, 224), "channels last"),
+        ((56, 56, 96), (225, 225), "channels last"),  # a stride that does not divide
+        ((768, 7, 7), (224, 224), "maps"),
+        ((96, 32, 32), (96, 32), "maps"),  # three times as many channels as rows, of a picture three times as high
+        ((14, 14, 14), (224, 224), "maps"),
+    ],
+)
+def test_shapes_are_read_as_what_they_are(shape: tuple[int, ...], picture: tuple[int, int], kind: str):
+    node = torch.fx.Graph().placeholder("x")
+    node.meta["val"] = torch.empty(2, *shape)
+    layout = layout_of(node, picture)
+    assert layout is not None
+    assert layout.kind == kind

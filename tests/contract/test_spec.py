@@ -210,3 +210,45 @@ def test_options_that_no_network_takes(wrong: dict[str, Any]):
     with pytest.raises(UsageError, match=f"^{next(iter(wrong))}=.*: expected "):
         ModelOptions(**wrong)
     assert ModelOptions((32, 64), "crop", 40, "bicubic", (0.5,), (0.25,), ["cat"]).shorter == 40
+
+
+ASCENT = MapSpec("ascent", "ascent", "input", "ascent", (30, 45, 3))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"maps": (SPEC.maps[0], ASCENT), "calibration": None}, "pixels must fit the maps"),
+        ({"maps": (ASCENT, SPEC.maps[0]), "pixels": "float32", "calibration": None}, "an ascent has one map"),
+        (
+            {"maps": (dataclasses.replace(ASCENT, shape=(30, 45, 1)),), "pixels": "float32", "calibration": None},
+            "an ascent has the pictures' shape",
+        ),
+        ({"target": "region", "output_size": (5, 5)}, "a segmentation has no softmax"),
+        ({"target": "region", "softmax": False}, "a region needs the output_size"),
+        ({"output_size": (5, 5), "softmax": False}, "a segmentation's target is a region or a unit"),
+        ({"target": "unit", "target_layer": "a\nb", "target_shape": (3,)}, "target_layer must be a name"),
+        ({"target": "unit", "target_layer": "a"}, "a unit needs its layer and shape"),
+        ({"target_shape": (3,)}, "a unit needs its layer and shape"),
+        ({"target_count": 4}, "target_count must be"),
+        ({"target_count": 2, "target": "outputs"}, "target_count goes with classes"),
+        ({"maps": (dataclasses.replace(SPEC.maps[0], rank=2),)}, "rank must be 1 to target_count"),
+    ],
+)
+def test_fields_that_contradict_each_other(changes: dict[str, Any], message: str):
+    with pytest.raises(SaccadeError, match=message):
+        Spec.from_json(dataclasses.replace(SPEC, **changes).to_json())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"maps": (ASCENT,), "pixels": "float32", "calibration": None, "features": None},
+        {"target": "region", "output_size": (5, 5), "softmax": False},
+        {"target": "unit", "target_layer": "layer4", "target_shape": (512, 7, 7)},
+        {"target_count": 3, "maps": (SPEC.maps[0], dataclasses.replace(SPEC.maps[0], name="grad_cam_2", rank=2))},
+    ],
+)
+def test_every_kind_of_target_survives(changes: dict[str, Any]):
+    spec = dataclasses.replace(SPEC, **changes)
+    assert Spec.from_json(spec.to_json()) == spec

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +90,17 @@ def test_contract_that_names_an_output_that_the_file_lacks(program: Path, reword
     more = (*spec.maps, MapSpec("occlusion", "occlusion", "input", "gradient", (32, 32)))
     with pytest.raises(SaccadeError, match=r"lacks \['occlusion'\] that its contract names"):
         execute.load(reworded(maps=more), device="cpu")
+
+
+def test_logits_of_another_number_than_the_contract_says(reworded: Any, images: Any):
+    runner = execute.load(reworded(num_outputs=4, classes=None), device="cpu")
+    with pytest.raises(SaccadeError, match=r"logits of \w+ has shape \[1, 3\], its contract says \[1, 4\]"):
+        runner.run(images[:1])
+
+
+def test_a_map_of_another_shape_than_the_contract_says(program: Path, reworded: Any, images: Any):
+    spec = execute.load(program, device="cpu").spec
+    maps = tuple(dataclasses.replace(m, shape=(9, 9)) if m.kind == "cam" else m for m in spec.maps)
+    runner = execute.load(reworded(maps=maps), device="cpu")
+    with pytest.raises(SaccadeError, match=r"grad_cam of .* has shape \[\d+, 8, 8\], its contract says \[\d+, 9, 9\]"):
+        runner.run(images[:1])
