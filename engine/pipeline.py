@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import decode, execute, render, sinks
-from .contract import Batch, Maps, PhotoError, Record, SaccadeError, Spec, UsageError, replacing
+from .contract import Batch, Maps, PhotoError, Record, SaccadeError, Spec, UsageError, read_spec, replacing
 from .contract.program_file import Format
 from .render import Caption, Gallery, Look
 
@@ -362,7 +362,7 @@ def sheet(
         UsageError: no run, a wrong expression, or no photo that matches.
     """
     info = sinks.read_run(folder)
-    spec = Spec.from_json(json.dumps(info.get("contract")))
+    spec = read_spec(json.dumps(info.get("contract")))
     look = look or Look()
     _check_look(spec, look)
     # Photos that could not be read go last and are dropped: no bracket around `where` that it could close.

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from saccade.engine import decode, execute, pipeline, sinks
-from saccade.engine.contract import Maps, Preprocessing, Record, SaccadeError, Spec, UsageError
+from saccade.engine.contract import Maps, Preprocessing, Record, SaccadeError, UsageError, read_spec
 from saccade.engine.pipeline import Look, RunOptions
 
 QUIET = RunOptions(sheet_limit=0)
@@ -72,7 +72,7 @@ def test_a_run(runner: execute.Runner, photos: Path, tmp_path: Path):
     info = status(out)
     assert info["status"] == "finished"
     assert info["photos"] == {"listed": 7, "done": 7, "failed": 0}
-    assert Spec.from_json(json.dumps(info["contract"])) == runner.spec
+    assert read_spec(json.dumps(info["contract"])) == runner.spec
     assert info["runtime"] == "onnxruntime"
     assert set(info["seconds"]) == {"total", "execute", "wait_for_write", "write"}
 

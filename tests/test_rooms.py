@@ -88,7 +88,7 @@ def test_a_room_imports_the_contract_and_itself(path: Path):
         ("import importlib\nimportlib.import_module('torch')", "execute.runner", ["torch"]),
         ("from .pipeline import run", "__init__", ["saccade.engine.pipeline.run"]),
         ("from ..pipeline import run", "compiler.emit", ["saccade.engine.pipeline.run"]),
-        ("from ..decode import Photo", "contract.types", ["saccade.engine.decode.Photo"]),
+        ("from ..decode import Photo", "contract.spec", ["saccade.engine.decode.Photo"]),
         ("from ..contract import Spec\nfrom .native import tile\nfrom saccade import _native", "render.sheet", []),
         ("from . import decode, sinks\nfrom .contract import Spec", "pipeline", []),
         ("import torch", "execute.torchscript_session", []),
@@ -120,7 +120,7 @@ def test_importing_the_contract_loads_the_standard_library_alone():
     for path in sorted((ENGINE / "contract").glob("*.py")):
         assert third_party(runtime_part(path.read_text(encoding="utf-8")), module_name(path)) == set(), path.name
     example = "import numpy\nif TYPE_CHECKING:\n    import torch\ndef f():\n    import onnx"
-    assert third_party(runtime_part(example), "saccade.engine.contract.types") == {"numpy"}
+    assert third_party(runtime_part(example), "saccade.engine.contract.spec") == {"numpy"}
 
 
 def loaded_by(statement: str) -> set[str]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..contract import UsageError
-from ..contract.types import MapKind
+from ..contract.spec import MapKind
 from .adjoints import Rule, resize_bilinear
 from .loops import fold
 

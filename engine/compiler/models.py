@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ..contract import ModelOptions, Preprocessing, SaccadeError, UsageError
-from ..contract.types import Interpolation
+from ..contract.spec import Interpolation
 from .exported import load_exported
 from .network import Network, import_module
 

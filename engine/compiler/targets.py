@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ..contract import UsageError
-from ..contract.types import TargetKind
+from ..contract.spec import TargetKind
 from .adjoints import adaptive_avg_pool2d
 
 MOST = 20

@@ -4,8 +4,10 @@ Importing it loads the standard library alone, so that `saccade --help` answers 
 """
 
 from .atomic import replacing
+from .batch import ATTRIBUTES, Batch, Maps, Record
 from .errors import PhotoError, SaccadeError, UsageError
-from .types import ATTRIBUTES, SCHEMA, Batch, Maps, MapSpec, ModelOptions, Preprocessing, Record, Spec
+from .reading import read_spec
+from .spec import SCHEMA, MapSpec, ModelOptions, Preprocessing, Spec
 
 __all__ = [
     "ATTRIBUTES",
@@ -20,5 +22,6 @@ __all__ = [
     "SaccadeError",
     "Spec",
     "UsageError",
+    "read_spec",
     "replacing",
 ]

@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Literal
 
 from .errors import SaccadeError, UsageError
-from .types import Spec
+from .reading import read_spec
+from .spec import Spec
 
 Format = Literal["onnx", "torchscript"]
 
@@ -97,7 +98,7 @@ def read_contract(path: str | os.PathLike[str]) -> tuple[Format, Spec]:
             "(see: saccade compile --help)"
         )
     try:
-        spec = Spec.from_json(text.decode("utf-8"))
+        spec = read_spec(text.decode("utf-8"))
     except UnicodeDecodeError:
         raise SaccadeError(f"load: the contract of {path} is not UTF-8; compile the program again") from None
     except SaccadeError as error:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from saccade.engine.contract import UsageError
-from saccade.engine.contract.types import MapKind
+from saccade.engine.contract.spec import MapKind
 
 from .arrays import as_array
 from .colormaps import ColormapName, colormap

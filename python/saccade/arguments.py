@@ -1,11 +1,16 @@
-"""The command line's arguments and options that several commands share."""
+"""The command line's arguments and options that several commands share, and what their words mean."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from .engine.contract.errors import UsageError
+
+if TYPE_CHECKING:
+    from .engine.contract import ModelOptions
 
 _MODEL = "The model"
 ModelArgument = Annotated[
@@ -101,3 +106,47 @@ Runtime = Annotated[
     Literal["auto", "onnxruntime", "torchscript"],
     typer.Option(help="What runs it; a program file fits one.", rich_help_panel="Speed"),
 ]
+
+
+def model_options(
+    input_size: str | None,
+    resize: Literal["crop", "stretch"] | None,
+    shorter: int | None,
+    interpolation: Literal["bilinear", "bicubic"] | None,
+    mean: str | None,
+    std: str | None,
+    classes: Path | None,
+) -> ModelOptions:
+    """What the options above say of a model.
+
+    Raises:
+        UsageError: a word that is none of theirs.
+    """
+    from .engine.contract import ModelOptions
+
+    size = None
+    if input_size is not None:
+        parts = input_size.lower().split("x")
+        if len(parts) > 2 or not all(p.isdecimal() and 0 < int(p) <= 16384 for p in parts):
+            raise UsageError(f"--input-size {input_size!r}: expected 224, or height x width as 200x320")
+        size = (int(parts[0]), int(parts[-1]))
+    names: tuple[str, ...] | None = None
+    if classes is not None:
+        try:
+            names = tuple(
+                line.strip() for line in classes.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
+            )
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise UsageError(f"--classes {classes}: cannot read it as text: {reason}") from None
+    means, stds = _numbers("--mean", mean), _numbers("--std", std)
+    return ModelOptions(size, resize, shorter, interpolation, means, stds, names)
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{option} {text!r}: expected numbers with commas, one for each channel") from None

@@ -27,6 +27,7 @@ from .arguments import (
     TargetKind,
     To,
     Weights,
+    model_options,
 )
 from .engine.contract.errors import SaccadeError, UsageError
 
@@ -69,7 +70,7 @@ def layers(
     from .engine.compiler import load_model
     from .listing import layer_table
 
-    found = load_model(model, weights, _options(input_size, resize, shorter, interpolation, mean, std, None))
+    found = load_model(model, weights, model_options(input_size, resize, shorter, interpolation, mean, std, None))
     _print(layer_table(found.network))
 
 
@@ -108,7 +109,7 @@ def compile(
 
     if out.suffix != SUFFIX[to]:
         raise UsageError(f"compile: --out {out}: expected a name that ends in {SUFFIX[to]}, or another --to")
-    options = _options(input_size, resize, shorter, interpolation, mean, std, classes)
+    options = model_options(input_size, resize, shorter, interpolation, mean, std, classes)
     photos = decode.list_photos([str(calibrate)]) if calibrate else None
     with _status(f"compiling {model}"):
         spec = pipeline.compile_program(
@@ -200,7 +201,7 @@ def run(
     from .engine import execute, pipeline
     from .listing import Progress, make_room
 
-    described = _options(input_size, resize, shorter, interpolation, mean, std, classes)
+    described = model_options(input_size, resize, shorter, interpolation, mean, std, classes)
     listed = decoding.list_photos(photos, str(labels) if labels else None)
     path = _program(program, runtime, weights, described, method, layer)
     runner = execute.load(path, device, runtime)
@@ -264,7 +265,7 @@ def weights(
     from .engine import render, sinks
     from .engine.compiler import load_model
 
-    found = load_model(model, weights, _options(input_size, None, None, None, None, None, None))
+    found = load_model(model, weights, model_options(input_size, None, None, None, None, None, None))
     filters = found.network.filters(layer).float().numpy()
     sinks.write_picture(out, render.filter_mosaic(filters, channel))
     _print(f"{out}  ({len(filters)} filters {'×'.join(map(str, filters.shape[1:]))})")
@@ -295,7 +296,7 @@ def dream(
     from .engine import ascent, decode, execute, sinks
     from .listing import Steps
 
-    described = _options(input_size, None, None, None, None, None, None)
+    described = model_options(input_size, None, None, None, None, None, None)
     kind = "class" if layer is None else f"unit:{layer}"
     with _status(f"compiling {model}"):
         path, _ = cache.compiled(model, weights, described, ["ascent"], "onnx", None, kind)
@@ -356,44 +357,6 @@ def _complain(message: str) -> None:
 
 
 # ---- from words to values -----------------------------------------------------------------------------------------
-
-
-def _options(
-    input_size: str | None,
-    resize: Literal["crop", "stretch"] | None,
-    shorter: int | None,
-    interpolation: Literal["bilinear", "bicubic"] | None,
-    mean: str | None,
-    std: str | None,
-    classes: Path | None,
-) -> ModelOptions:
-    from .engine.contract import ModelOptions
-
-    size = None
-    if input_size is not None:
-        parts = input_size.lower().split("x")
-        if len(parts) > 2 or not all(p.isdecimal() and 0 < int(p) <= 16384 for p in parts):
-            raise UsageError(f"--input-size {input_size!r}: expected 224, or height x width as 200x320")
-        size = (int(parts[0]), int(parts[-1]))
-    names: tuple[str, ...] | None = None
-    if classes is not None:
-        try:
-            names = tuple(
-                line.strip() for line in classes.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
-            )
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise UsageError(f"--classes {classes}: cannot read it as text: {reason}") from None
-    return ModelOptions(size, resize, shorter, interpolation, _numbers("--mean", mean), _numbers("--std", std), names)
-
-
-def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"{option} {text!r}: expected numbers with commas, one for each channel") from None
 
 
 def _program(

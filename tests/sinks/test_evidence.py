@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from saccade.engine.contract import ATTRIBUTES, Batch, Maps, MapSpec, Record, SaccadeError, Spec, UsageError
+from saccade.engine.contract import ATTRIBUTES, Batch, Maps, MapSpec, Record, SaccadeError, Spec, UsageError, read_spec
 from saccade.engine.sinks import (
     STATISTICS,
     EvidenceWriter,
@@ -107,7 +107,7 @@ def test_what_is_written_reads_back(tmp_path: Path, spec: Spec, make_batch: Make
         assert np.isnan(restored[[1, 5]]).all()
         np.testing.assert_array_equal(restore_map(table, name, 3), restored[3])
     assert table.schema.metadata is not None
-    assert Spec.from_json(table.schema.metadata[b"saccade"].decode()) == spec
+    assert read_spec(table.schema.metadata[b"saccade"].decode()) == spec
 
 
 def test_the_file_is_plain_parquet(tmp_path: Path, spec: Spec, make_batch: MakeBatch) -> None:

@@ -1,16 +1,15 @@
-"""The types that cross doors: `Spec` (a program's contract), `Batch`, `Maps` and `Record`."""
+"""A program's contract: `Spec`, and what it is made of."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from .errors import SaccadeError, UsageError
+from .errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
 
 SCHEMA = 2
 """The version of the contract that this release writes and the newest that it reads."""
-
-ATTRIBUTES = ("brightness", "contrast", "saturation", "red", "green", "blue", "sharpness")
-"""The plain attributes of the network's view of a photo: the keys of `Record.attributes`, evidence columns alike."""
 
 Resize = Literal["crop", "stretch"]
 Interpolation = Literal["bilinear", "bicubic"]
@@ -83,15 +79,15 @@ class ModelOptions:
                 raise UsageError(f"{name}={getattr(self, name)!r:.80}: expected {expected}")
 
         size = self.input_size
-        pair = size is None or (isinstance(size, tuple) and len(size) == 2 and all(_size(s, MAX_SIDE) for s in size))
+        pair = size is None or (isinstance(size, tuple) and len(size) == 2 and all(is_size(s, MAX_SIDE) for s in size))
         need(pair, "input_size", f"(height, width), each 1 to {MAX_SIDE}")
-        need(self.shorter is None or _size(self.shorter, MAX_SIDE), "shorter", f"1 to {MAX_SIDE}")
+        need(self.shorter is None or is_size(self.shorter, MAX_SIDE), "shorter", f"1 to {MAX_SIDE}")
         need(self.resize in (None, *get_args(Resize)), "resize", " or ".join(get_args(Resize)))
         filters = get_args(Interpolation)
         need(self.interpolation in (None, *filters), "interpolation", " or ".join(filters))
         for name in ("mean", "std"):
             values = getattr(self, name)
-            need(values is None or _numbers(values), name, "a number for each channel")
+            need(values is None or are_numbers(values), name, "a number for each channel")
         need(self.std is None or all(s > 0 for s in self.std), "std", "numbers above 0")
         names = self.classes
         texts = names is None or (isinstance(names, (list, tuple)) and all(isinstance(n, str) for n in names))
@@ -176,32 +172,6 @@ class Spec:
     def to_json(self) -> str:
         """The contract as JSON on one line, keys sorted, so that the same program gives the same bytes."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True, ensure_ascii=False, allow_nan=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> Spec:
-        """Read a contract, from anybody: every field is checked for its type and range.
-
-        Raises:
-            SaccadeError: not JSON, a foreign or newer schema, or a field that is missing, unknown or out of range.
-        """
-        try:
-            raw = json.loads(text, parse_constant=_finite, parse_float=_finite)
-        except (ValueError, RecursionError) as error:
-            raise SaccadeError(f"load: the contract is not JSON ({_line(error)}); compile the program again") from None
-        schema = raw.get("schema") if isinstance(raw, dict) else None
-        if not isinstance(schema, int) or isinstance(schema, bool):
-            raise SaccadeError("load: the contract names no schema; expected a saccade program; compile it again")
-        if schema != SCHEMA:
-            raise SaccadeError(
-                f"load: the contract has schema {str(schema)[:20]}, this saccade reads schema {SCHEMA}; "
-                "compile the program again with this version, or install the version that made it"
-            )
-        try:
-            spec = _spec(raw)
-            spec.to_json().encode()  # lone surrogates, and depths that only writing finds too deep
-        except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-            raise SaccadeError(f"load: the contract is damaged ({_line(error)}); compile the program again") from None
-        return spec
 
     def class_name(self, index: int) -> str:
         """The name of class `index`, or `class 17` where the program carries no names."""
@@ -298,177 +268,13 @@ class Spec:
         return (1 / np.exp(shifted).sum(axis=1)).astype(np.float32)
 
 
-def _finite(text: str) -> float:
-    if not math.isfinite(value := float(text)):
-        raise ValueError(f"{text[:20]} is no finite number")
-    return value
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]
-
-
-def _size(value: object, limit: int) -> bool:
+def is_size(value: object, limit: int) -> bool:
+    """Whether it is a whole number from 1 to `limit`."""
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= limit
 
 
-def _numbers(values: object) -> bool:
+def are_numbers(values: object) -> bool:
+    """Whether it is a list of finite numbers."""
     return isinstance(values, (list, tuple)) and all(
         isinstance(v, (int, float)) and not isinstance(v, bool) and -1e300 < v < 1e300 for v in values
     )
-
-
-def _spec(raw: dict[str, Any]) -> Spec:
-    _need_fields(raw, Spec)
-    _need_fields(raw["preprocessing"], Preprocessing)
-    prep = raw["preprocessing"] | {k: _listed(raw["preprocessing"][k], k) for k in ("mean", "std")}
-    maps = []
-    for m in _listed(raw["maps"], "maps"):
-        _need_fields(m, MapSpec)
-        maps.append(MapSpec(**{**m, "shape": _listed(m["shape"], "shape")}))
-    changed: dict[str, Any] = {"preprocessing": Preprocessing(**prep), "maps": tuple(maps)}
-    for name in ("output_size", "target_shape"):
-        if raw[name] is not None:
-            changed[name] = _listed(raw[name], name)
-    if raw["classes"] is not None:
-        changed["classes"] = _listed(raw["classes"], "classes")
-    if raw["calibration"] is not None:
-        changed["calibration"] = {k: _listed(v, "calibration") for k, v in raw["calibration"].items()}
-    spec = Spec(**{**raw, **changed})
-    _check(spec)
-    return spec
-
-
-def _need_fields(table: dict[str, Any], kind: type) -> None:
-    if different := sorted(table.keys() ^ {f.name for f in dataclasses.fields(kind)}):
-        raise ValueError(f"{'unknown' if different[0] in table else 'missing'} field {different[0][:40]!r}")
-
-
-def _listed(value: object, name: str) -> tuple[Any, ...]:
-    if not isinstance(value, list):
-        raise TypeError(f"{name} must be a list")
-    return tuple(value)
-
-
-def _check(spec: Spec) -> None:
-    def need(holds: bool, what: str) -> None:
-        if not holds:
-            raise ValueError(what)
-
-    def text(value: object, limit: int = 1000) -> bool:
-        return isinstance(value, str) and len(value) <= limit
-
-    p = spec.preprocessing
-    need(text(spec.model) and spec.model.isprintable(), "model must be a name")
-    need(text(spec.hash, 200) and text(spec.weights_hash, 200), "hash and weights_hash must be text")
-    need(_size(p.height, MAX_SIDE) and _size(p.width, MAX_SIDE), f"input size must be 1 to {MAX_SIDE}")
-    need(_size(p.channels, 3) and p.channels != 2, "channels must be 1 or 3")
-    need(p.resize in get_args(Resize), "resize must be crop or stretch")
-    need(_size(p.shorter, MAX_SIDE) if p.resize == "crop" else p.shorter is None, "shorter must go with resize=crop")
-    need(p.interpolation in get_args(Interpolation), "interpolation must be bilinear or bicubic")
-    for name, values in (("mean", p.mean), ("std", p.std)):
-        need(len(values) == p.channels and _numbers(values), f"{name} must be {p.channels} numbers")
-    need(all(v > 0 for v in p.std), "std must be above 0")
-    need(1 <= len(spec.maps) <= 64, "maps must have 1 to 64 entries")
-    for m in spec.maps:
-        names = (m.name, m.method, m.layer)
-        need(all(text(v) and v.isprintable() for v in names), "a map's name, method and layer must be names")
-        need(m.name.isidentifier() and m.name not in ("logits", "features"), f"map name {m.name[:40]!r}")
-        need(m.kind in get_args(MapKind), f"map kind {str(m.kind)[:40]!r}")
-        need(len(m.shape) == (3 if m.kind in ("activations", "ascent") else 2), f"shape of {m.name[:40]}")
-        need(all(_size(s, 65536) for s in m.shape) and math.prod(m.shape) <= 2**28, f"shape of {m.name[:40]}")
-    names = {m.name for m in spec.maps}
-    need(len(names) == len(spec.maps), "map names must differ")
-    need(spec.features is None or _size(spec.features, 2**20), "features must be null or 1 to 2^20")
-    need(_size(spec.num_outputs, 2**24), "num_outputs must be 1 to 2^24")
-    ascends = [m.shape for m in spec.maps if m.kind == "ascent"]
-    need(spec.pixels == ("float32" if ascends else "uint8"), "pixels must fit the maps")
-    need(not ascends or len(spec.maps) == 1, "an ascent has one map")
-    need(all(shape == (p.height, p.width, p.channels) for shape in ascends), "an ascent has the pictures' shape")
-    need(not (spec.softmax and spec.output_size), "a segmentation has no softmax")
-    need(isinstance(spec.softmax, bool), "softmax must be true or false")
-    need(spec.target in get_args(TargetKind), f"target kind {str(spec.target)[:40]!r} is not known to this version")
-    need(_size(spec.target_count, 64) and spec.target_count <= spec.num_outputs, "target_count must be 1 to 64")
-    need(spec.target_count == 1 or spec.target == "class", "target_count goes with classes")
-    need(all(_size(m.rank, spec.target_count) for m in spec.maps), "a map's rank must be 1 to target_count")
-    size, shape = spec.output_size, spec.target_shape
-    need(size is None or (len(size) == 2 and all(_size(n, MAX_SIDE) for n in size)), "output_size must be (h, w)")
-    need((spec.target == "region") <= (size is not None), "a region needs the output_size of a segmentation")
-    need((spec.target in ("class", "outputs")) <= (size is None), "a segmentation's target is a region or a unit")
-    layer = spec.target_layer
-    need(layer is None or (text(layer) and layer.isprintable()), "target_layer must be a name")
-    need((layer is not None, shape is not None) == (spec.target == "unit",) * 2, "a unit needs its layer and shape")
-    need(shape is None or (len(shape) in (1, 3) and all(_size(n, 2**20) for n in shape)), "target_shape")
-    if spec.classes is not None:
-        need(len(spec.classes) == spec.num_outputs, f"{len(spec.classes)} classes for {spec.num_outputs} outputs")
-        need(all(text(c) for c in spec.classes), "class names must be text")
-    need(isinstance(spec.versions, dict) and all(text(v) for v in spec.versions.values()), "versions must be texts")
-    need(isinstance(spec.proof, dict), "proof must be a table")
-    for name, limits in (spec.calibration or {}).items():
-        need(name in names, f"calibration of {name[:40]!r}, which is no map")
-        need(len(limits) == 2 and _numbers(limits) and limits[0] < limits[1], "calibration must be low < high")
-
-
-@dataclass
-class Record:
-    """One photo of a run, as far as decoding knows it.
-
-    Attributes:
-        index: its place in the manifest, from 0.
-        path: where it was read from.
-        name: its path relative to the folder that was given; where results for it go.
-        label: from the labels file or the sub-folder, or None.
-        size: (width, height) of the upright photo in pixels; None when it could not be read.
-        view: (left, top, right, bottom), the rectangle of the upright photo, in its pixels, that the network's input
-            shows: the map's corner (0, 0) lies on (left, top), its far corner on (right, bottom).
-        attributes: plain attributes of the network's view of the photo (brightness, contrast, …).
-        error: one line, or None.
-    """
-
-    index: int
-    path: str
-    name: str
-    label: str | None = None
-    size: tuple[int, int] | None = None
-    view: tuple[float, float, float, float] | None = None
-    attributes: dict[str, float] = field(default_factory=dict)
-    error: str | None = None
-
-
-@dataclass
-class Batch:
-    """Consecutive photos of the manifest.
-
-    Attributes:
-        records: one per photo, in the manifest's order, those with an error included.
-        images: uint8 [N, H, W, C], one for each record without an error, in the same order.
-    """
-
-    records: list[Record]
-    images: npt.NDArray[np.uint8]
-
-    @property
-    def good(self) -> list[Record]:
-        """The records that have an image, in the order of `images`."""
-        return [r for r in self.records if r.error is None]
-
-
-@dataclass
-class Maps:
-    """What a program gives for N images.
-
-    Attributes:
-        logits: float32 [N, K], as the model gives them.
-        target: what was explained: the classes int64 [N] (or [N, k]), found where -1 was asked; of outputs their
-            weights float32 [N, K]; of a unit int64 [N, 3].
-        maps: name → float32 [N, …], raw and unscaled (see `MapSpec.kind`).
-        features: float32 [N, C] or None (see `Spec.features`).
-        score: float32 [N] (or [N, k]): the logit of the class, the sum of the class's logits over the region, or the
-            weighted outputs; None of a unit, which is no output of the program.
-    """
-
-    logits: npt.NDArray[np.float32]
-    target: npt.NDArray[Any]
-    maps: dict[str, npt.NDArray[np.float32]]
-    features: npt.NDArray[np.float32] | None = None
-    score: npt.NDArray[np.float32] | None = None
