@@ -15,6 +15,7 @@ import torch
 from ..contract import Maps, Spec, UsageError
 from ..contract.program_file import Format, append_contract
 from .emit import emit
+from .folding import fold_batch_norm
 from .methods import Method, method
 from .models import Model
 from .network import INPUT, Network
@@ -64,11 +65,13 @@ def write_program(
         raise UsageError("compile: --calibrate needs maps of a class, region or outputs; units and ascents have none")
     _check_target(model.network, goal)
     requests = make_requests(model.network, methods, layer, goal)
-    network, preprocessing = model.network, model.preprocessing
+    explained = [model.network.layer(goal.layer)] if goal.layer else []
+    network, folding = fold_batch_norm(model.network, {r.node for r in requests}.union(explained))
+    requests, preprocessing = make_requests(network, methods, layer, goal), model.preprocessing
     traced = trace(network, preprocessing, requests, goal)
     spec = Spec(
         model=network.name,
-        weights_hash=network.weights_hash(),
+        weights_hash=model.network.weights_hash(),
         preprocessing=preprocessing,
         maps=traced.maps,
         features=traced.features,
@@ -89,6 +92,8 @@ def write_program(
         shutil.copyfile(body, candidate)
         append_contract(candidate, to, spec)
         proof = prove(network, traced, preprocessing, requests, goal, open_file(candidate))
+        if folding is not None:
+            proof["folding_float64"] = folding
         calibration = calibrate(candidate) if calibrate else None
         spec = append_contract(body, to, dataclasses.replace(spec, proof=proof, calibration=calibration))
         shutil.copyfile(body, path)

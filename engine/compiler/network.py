@@ -67,6 +67,7 @@ class Network:
     Attributes:
         name: what people call it.
         state: placeholder name → parameter, buffer or constant.
+        names: placeholder name → the module's own name of it.
         layers: every module call, in the order of execution.
         input_shape: (C, H, W).
         num_outputs: K.
@@ -80,6 +81,7 @@ class Network:
         program = program.run_decompositions({})  # makes in-place operators functional, keeps composite ones
         self.graph = program.graph
         self.state, self.input = _state_and_input(name, program)
+        self.names = {s.arg.name: s.target for s in program.graph_signature.input_specs if s.target is not None}
         self.output = _single_output(name, program)
         value = self.input.meta["val"]
         self.batch = value.shape[0]

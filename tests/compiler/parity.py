@@ -16,6 +16,7 @@ import torch
 from saccade.engine import execute, pipeline
 from saccade.engine.compiler import Model, compiling, eager, load_model, wrap_module
 from saccade.engine.compiler.models import load_state, read_state
+from saccade.engine.compiler.network import Network
 from saccade.engine.compiler.proof import Reference, error_to_maximum, float64, normalise, pictures, relative_l2
 from saccade.engine.compiler.targets import Target, parse_target
 from saccade.engine.compiler.trace import Request, Traced
@@ -88,9 +89,10 @@ SUBJECTS: dict[str, Subject] = {
 
 @dataclass
 class Compiled:
-    """A network, its graph, and a runner for each runtime."""
+    """A network, its graph, and a runner for each runtime; `network` is the one as folded."""
 
     model: Model
+    network: Network
     target: Target
     requests: Sequence[Request]
     traced: Traced
@@ -107,12 +109,12 @@ def compile_everything(
     target: str = "class",
 ) -> Compiled:
     """Trace all methods into one graph, once, and make a proven file for every runtime of it."""
-    kept: list[Traced] = []
+    kept: list[tuple[Network, Traced]] = []
 
-    def once(*args: Any) -> Traced:
+    def once(network: Network, *args: Any) -> Traced:
         if not kept:
-            kept.append(trace(*args))
-        return kept[0]
+            kept.append((network, trace(network, *args)))
+        return kept[0][1]
 
     trace = compiling.trace
     files: dict[Format, Path] = {to: folder / f"program{compiling.SUFFIX[to]}" for to in runtimes}
@@ -123,7 +125,7 @@ def compile_everything(
     goal = parse_target(target)
     requests = compiling.make_requests(model.network, methods, layer, goal)
     runners: dict[Format, execute.Runner] = {to: execute.load(f, device="cpu") for to, f in files.items()}
-    return Compiled(model, goal, requests, kept[0], files, runners)
+    return Compiled(model, kept[0][0], goal, requests, kept[0][1], files, runners)
 
 
 def photos(model: Model, pattern: str, count: int) -> npt.NDArray[np.uint8]:
@@ -136,10 +138,16 @@ def photos(model: Model, pattern: str, count: int) -> npt.NDArray[np.uint8]:
     return networks.read_photos(chosen, p.height, p.width, p.channels)
 
 
-def eager_maps(compiled: Compiled, images: npt.NDArray, asked: Sequence[npt.NDArray], dtype: torch.dtype) -> Arrays:
-    """Hooks and autograd on the nn.Module itself."""
+def eager_maps(
+    compiled: Compiled,
+    images: npt.NDArray,
+    asked: Sequence[npt.NDArray],
+    dtype: torch.dtype,
+    network: Network | None = None,
+) -> Arrays:
+    """Hooks and autograd on the nn.Module itself, or on that of the network as folded."""
     model, batch = compiled.model, max(BATCHES)
-    reference = Reference(model.network, model.preprocessing, compiled.requests, compiled.target)
+    reference = Reference(network or model.network, model.preprocessing, compiled.requests, compiled.target)
     module = reference.module.to(dtype)
     parts: list[Arrays] = []
     for i in range(0, len(images), batch):

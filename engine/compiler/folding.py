@@ -1,0 +1,150 @@
+"""Batch norm folded into the convolution in front of it, before anything is differentiated: the forward pass loses an
+operator and the backward pass a product for each.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import operator
+from collections import Counter
+from collections.abc import Collection
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from ..contract import SaccadeError
+from .network import Network, short_name
+
+LOGITS = 1e-12
+"""Largest difference that folding in float64 may make to the logits, relative to the largest."""
+
+
+def fold_batch_norm(network: Network, keep: Collection[fx.Node]) -> tuple[Network, float | None]:
+    """The same network with each batch norm that follows a convolution folded into its weights and bias.
+
+    Left alone is what cannot be told apart afterwards: weights that are used twice, and a convolution whose own output
+    is wanted.
+
+    Args:
+        keep: nodes whose values a program explains or shows.
+
+    Returns:
+        (the folded network, how far its logits are from the network's in float64 relative to the largest), or the
+        network itself and None where there is nothing to fold. The folded network's module is the one whose weights
+        are the folded ones, in float64; its layers are those that still have a value in the graph.
+
+    Raises:
+        SaccadeError: the logits differ.
+    """
+    memory = Counter(v.data_ptr() for v in network.state.values())
+    own = {n for n in network.graph.nodes if n.name in network.state and len(n.users) == 1}
+    own = {n for n in own if memory[network.state[n.name].data_ptr()] == 1}
+    pairs = [p for p in map(_pair, network.graph.nodes) if p and p[0] not in keep and own.issuperset(_parameters(*p))]
+    if network.module is not None:
+        pairs = [p for p in pairs if _convolution_of(network, p[0], network.module) is not None]
+    if not pairs:
+        return network, None
+    state = {k: v.double() if v.is_floating_point() else v for k, v in network.state.items()}
+    original = dict(state)
+    for convolution, norm in pairs:
+        _fold(convolution, norm, state)
+    folded = copy.copy(network)
+    folded.graph, moved = _without(network.graph, dict(pairs))
+    folded.input, folded.output = moved[network.input], moved[network.output]
+    folded.layers = [dataclasses.replace(x, node=moved[x.node]) for x in network.layers if x.node in moved]
+    error = _logits_error(network, original, folded, state)
+    if not error <= LOGITS:
+        raise SaccadeError(
+            f"compile: folding the batch norms of {network.name} moves its logits by {error:.1e} of the largest "
+            f"(allowed {LOGITS:.0e}); no file was written; please report this network"
+        )
+    # What is proven is the network whose weights have been rounded, so that the file's own error is seen alone.
+    rounded = {k: v.to(network.state[k].dtype) for k, v in state.items()}
+    folded.state = rounded
+    if network.module is not None:
+        folded.module = copy.deepcopy(network.module).double()
+        _load(folded.module, network, pairs, rounded)
+    return folded, error
+
+
+def _pair(node: fx.Node) -> tuple[fx.Node, fx.Node] | None:
+    """(convolution, batch norm) where `node` is a batch norm whose input nothing else reads."""
+    if short_name(node.target) != "_native_batch_norm_legit_no_training":
+        return None
+    before = node.args[0]
+    if not isinstance(before, fx.Node) or len(before.users) > 1:
+        return None
+    one_output = all(u.target is operator.getitem and u.args[1] == 0 for u in node.users)
+    return (before, node) if one_output and short_name(before.target) in ("conv2d", "conv2d_by_name") else None
+
+
+def _parameters(convolution: fx.Node, norm: fx.Node) -> list[object]:
+    """The convolution's weight and, where there is one, bias; scale, shift, mean and variance of the batch norm."""
+    return [convolution.args[1], *([b] if (b := _bias(convolution)) is not None else []), *norm.args[1:5]]
+
+
+def _bias(convolution: fx.Node) -> object:
+    return convolution.args[2] if len(convolution.args) > 2 else convolution.kwargs.get("bias")
+
+
+def _fold(convolution: fx.Node, norm: fx.Node, state: dict[str, Tensor]) -> None:
+    """γ (W x + b − μ) / √(σ² + ε) + β, written as one convolution: the norm's own shift holds the new bias."""
+    weight, *bias, gamma, beta, mean, variance = (n.name for n in _parameters(convolution, norm))  # pyright: ignore[reportAttributeAccessIssue]
+    scale = state[gamma] * torch.rsqrt(state[variance] + norm.args[6])
+    shift = state[bias[0]] - state[mean] if bias else -state[mean]
+    state[weight] = state[weight] * scale.reshape(-1, 1, 1, 1)
+    state[beta] = state[beta] + shift * scale
+
+
+def _without(graph: fx.Graph, pairs: dict[fx.Node, fx.Node]) -> tuple[fx.Graph, dict[fx.Node, fx.Node]]:
+    """A copy of the graph without the batch norms, and where each node went; folded convolutions are not in it, as
+    their place holds another value now.
+    """
+    new, moved = fx.Graph(), {}
+    norms = set(pairs.values())
+    for node in graph.nodes:
+        if node in norms:
+            continue
+        if node.target is operator.getitem and node.args[0] in norms:
+            norm = node.args[0]
+            moved[node] = both = moved[norm.args[0]]
+            both.args = (*both.args[:2], moved[norm.args[2]], *both.args[3:])
+            both.kwargs = {k: v for k, v in both.kwargs.items() if k != "bias"}
+        elif node.op == "output":
+            new.node_copy(node, moved.__getitem__)
+        else:
+            moved[node] = new.node_copy(node, moved.__getitem__)
+    return new, {k: v for k, v in moved.items() if k not in pairs}
+
+
+def _logits_error(a: Network, state_a: dict[str, Tensor], b: Network, state_b: dict[str, Tensor]) -> float:
+    x = torch.randn(2, *a.input_shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected, got = (n.cut(s, x, n.input)[1](x) for n, s in ((a, state_a), (b, state_b)))
+    return float((got - expected).abs().max() / expected.abs().max().clamp(min=1e-30))
+
+
+def _load(
+    module: nn.Module, network: Network, pairs: Collection[tuple[fx.Node, fx.Node]], state: dict[str, Tensor]
+) -> None:
+    """Give the module the folded weights; its batch norms stay where they are and change no bit of what they get, as on
+    a flat picture the last one decides which of equal neighbours a max pool takes.
+    """
+    values = {}
+    for convolution, norm in pairs:
+        weight, *_, gamma, beta, mean, variance = (n.name for n in _parameters(convolution, norm))  # pyright: ignore[reportAttributeAccessIssue]
+        _convolution_of(network, convolution, module).bias = nn.Parameter(state[beta].double(), requires_grad=False)
+        values[weight] = state[weight].double()
+        values |= {name: torch.zeros_like(state[name], dtype=torch.float64) for name in (beta, mean)}
+        values |= {name: torch.ones_like(state[name], dtype=torch.float64) for name in (gamma, variance)}
+        values[variance] -= norm.args[6]
+    module.load_state_dict({network.names[k]: v for k, v in values.items()}, strict=False)
+
+
+def _convolution_of(network: Network, convolution: fx.Node, module: nn.Module) -> Any:
+    """The nn.Conv2d whose weight this is, or None: it may be a parameter of the user's own."""
+    path, _, name = network.names.get(convolution.args[1].name, "").rpartition(".")  # pyright: ignore[reportAttributeAccessIssue]
+    found = dict(module.named_modules()).get(path)
+    return found if isinstance(found, nn.Conv2d) and name == "weight" else None
