@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import importlib.util
 import os
 
 
@@ -19,11 +18,3 @@ def cuda_devices() -> int:
     except (OSError, AttributeError):
         pass
     return 0
-
-
-def available() -> dict[str, bool]:
-    """Runtime → whether its package is installed."""
-    return {
-        "onnx": importlib.util.find_spec("onnxruntime") is not None,
-        "torchscript": importlib.util.find_spec("torch") is not None,
-    }

@@ -12,7 +12,7 @@ import onnxruntime as ort
 
 from ..contract import SaccadeError, Spec, UsageError
 from .devices import cuda_devices
-from .session import Session
+from .session import Session, check_names
 
 
 def open_session(path: Path, spec: Spec, device: str, threads: int | None) -> tuple[Session, str]:
@@ -42,11 +42,8 @@ def open_session(path: Path, spec: Spec, device: str, threads: int | None) -> tu
         raise SaccadeError(
             "load: ONNX Runtime could not start its CUDA provider (see: saccade doctor); use --device cpu"
         )
-    names = ["logits", *(m.name for m in spec.maps), *(["features"] if spec.features else [])]
-    present = {o.name for o in session.get_outputs()}
-    inputs = {"images", "target"} | ({"region"} if spec.target == "region" else set())
-    if missing := [n for n in names if n not in present] or {i.name for i in session.get_inputs()} ^ inputs:
-        raise SaccadeError(f"load: {path} lacks {sorted(missing)} that its contract names; compile it again")
+    inputs = {i.name for i in session.get_inputs()}
+    names = check_names(path, spec, inputs, {o.name for o in session.get_outputs()})
 
     def run(inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
         return session.run(names, dict(inputs))  # pyright: ignore[reportReturnType]

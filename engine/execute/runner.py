@@ -15,8 +15,8 @@ from .asking import explained, program_inputs
 from .devices import cuda_devices
 from .session import Session
 
-RUNTIMES = {"onnx": "onnxruntime", "torchscript": "torchscript"}
-"""The kind of a program file → the name of the runtime that runs it."""
+RUNTIMES = {"onnx": ("onnxruntime", "openvino"), "torchscript": ("torchscript",)}
+"""The kind of a program file → the runtimes that run it, its own first: the one that it was proven in."""
 
 
 class Runner:
@@ -24,7 +24,7 @@ class Runner:
 
     Attributes:
         spec: its contract.
-        runtime: `onnxruntime` or `torchscript`.
+        runtime: `onnxruntime`, `openvino` or `torchscript`.
         device: `cpu` or `cuda`.
     """
 
@@ -91,7 +91,8 @@ def load(
     Args:
         path: a `.onnx` or `.ts` file made by `saccade compile`.
         device: "cpu", "cuda", or "auto": CUDA where there is a device and the runtime was built for it.
-        runtime: "onnxruntime", "torchscript", or "auto": the one that the file is for.
+        runtime: "onnxruntime", "openvino" (both for `.onnx`), "torchscript", or "auto": the one that the file was
+            proven in.
         threads: CPU threads of the runtime; None leaves its own default, all cores.
 
     Raises:
@@ -99,18 +100,21 @@ def load(
         SaccadeError: the file is no program or is damaged.
     """
     kind, spec = read_contract(path)
-    own = RUNTIMES[kind]
-    if runtime not in ("auto", own):
-        known = ", ".join(RUNTIMES.values())
-        what = f"{path} is for {own}" if runtime in RUNTIMES.values() else f"expected one of {known}"
+    fitting = RUNTIMES[kind]
+    if runtime not in ("auto", *fitting):
+        every = [name for names in RUNTIMES.values() for name in names]
+        what = f"{path} is for {' or '.join(fitting)}" if runtime in every else f"expected one of {', '.join(every)}"
         raise UsageError(f"load: runtime {runtime!r}: {what}; compile it again with --to for another runtime")
+    chosen = fitting[0] if runtime == "auto" else runtime
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"load: device {device!r}: expected auto, cpu or cuda")
     if device == "cuda" and not cuda_devices():
         raise UsageError("load: device 'cuda': the driver shows no CUDA device here; use --device cpu (saccade doctor)")
-    if kind == "onnx":
+    if chosen == "onnxruntime":
         from .onnxruntime_session import open_session
+    elif chosen == "openvino":
+        from .openvino_session import open_session
     else:
         from .torchscript_session import open_session
     session, used = open_session(Path(path), spec, device, threads)
-    return Runner(spec, own, used, session)
+    return Runner(spec, chosen, used, session)

@@ -103,8 +103,12 @@ Device = Annotated[
     Literal["auto", "cpu", "cuda"], typer.Option(help="Where the program runs.", rich_help_panel="Speed")
 ]
 Runtime = Annotated[
-    Literal["auto", "onnxruntime", "torchscript"],
-    typer.Option(help="What runs it; a program file fits one.", rich_help_panel="Speed"),
+    Literal["auto", "onnxruntime", "openvino", "torchscript"],
+    typer.Option(
+        help="What runs it: a .onnx program ONNX Runtime or OpenVINO, a .ts program torch. auto: the one that it was "
+        "proven in.",
+        rich_help_panel="Speed",
+    ),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import torch
 from torch import nn
 
+from saccade.engine import execute
 from saccade.engine.compiler import compiling
 from saccade.engine.compiler.proof import error_to_maximum, pictures
 from saccade.engine.compiler.targets import Target
@@ -43,7 +45,7 @@ def check_mathematics(found: parity.Subject, compiled: parity.Compiled) -> None:
     drawn = pictures(compiled.model.preprocessing, ["flat", "letterboxed"], seed=12)
     images = np.concatenate([parity.photos(compiled.model, found.photos, 2), drawn])
     target = np.array([-1, 0, 1, -1])
-    exact = parity.eager_maps(compiled, images, [target], torch.float64)
+    exact = parity.eager_maps(compiled, images, [target], torch.float64, compiled.network)
     got = parity.graph_in_float64(compiled.traced, images, [target])
     for name, expected in exact.items():
         assert error_to_maximum(got[name], expected) <= 1e-9, name
@@ -63,7 +65,10 @@ def check_file(found: parity.Subject, compiled: parity.Compiled, count: int) -> 
     within = parity.rms_within_eager if count >= 64 else parity.median_within_eager
     report: dict[str, Any] = {"photos": count, "eager": _report(plain)}
     wrong = []
-    for to, runner in compiled.runners.items():
+    runners: dict[str, execute.Runner] = {**compiled.runners}
+    if found.trained and importlib.util.find_spec("openvino"):
+        runners["openvino"] = execute.load(compiled.files["onnx"], "cpu", "openvino")
+    for to, runner in runners.items():
         program = parity.measured(parity.program_maps(runner, images, [target]), exact)
         report[runner.runtime] = _report(program)
         wrong += [f"{to} {name}: {program.rms(name):.1e}" for name in exact if not within(program, plain, name)]
