@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..contract import UsageError
 from . import methods
+from .eager_scores import Goal, maps_of, scores
 
 
 class Ask(NamedTuple):
@@ -42,18 +43,6 @@ class Explained(NamedTuple):
     gradient: Tensor | None
 
 
-class Goal(NamedTuple):
-    """What is explained: a kind of `targets`, the program's inputs beside the pictures, the path and call of a unit's
-    layer with its grid as in `Ask`.
-    """
-
-    kind: str
-    asked: tuple[Tensor, ...]
-    path: str | None = None
-    call: int = 1
-    grid: tuple[int, int] | None = None
-
-
 def explain(module: nn.Module, x: Tensor, goal: Goal | Tensor, asks: list[Ask]) -> tuple[Tensor, list[Explained]]:
     """Explain one batch with hooks and autograd.
 
@@ -70,15 +59,24 @@ def explain(module: nn.Module, x: Tensor, goal: Goal | Tensor, asks: list[Ask]) 
         UsageError: a layer was not called, or a method has no reference.
     """
     goal = Goal("class", (goal,)) if isinstance(goal, Tensor) else goal
-    reference = _Reference(module, x.detach(), goal)
+    reference = _Reference(module, x.detach(), goal, asks[0] if asks else Ask("activations", "input"))
     return reference.logits, [reference.explain(ask) for ask in asks]
 
 
 class _Reference:
-    def __init__(self, module: nn.Module, x: Tensor, goal: Goal) -> None:
+    def __init__(self, module: nn.Module, x: Tensor, goal: Goal, first: Ask) -> None:
         self.module, self.x, self.goal = module, x, goal
-        self.logits, _, unit = self.run(x)
-        self.scores = _scores(goal, self.logits, unit)
+        self._passes: dict[tuple[str, int], tuple[Tensor, Tensor, Tensor]] = {}
+        self._gradients: dict[tuple[Any, ...], tuple[Tensor, Tensor]] = {}
+        self.logits = self.watched(first)[0].detach()  # the forward that finds the target is the first request's own
+        self.scores = scores(goal, self.logits)
+
+    def watched(self, ask: Ask) -> tuple[Tensor, Tensor, Tensor]:
+        """`run` as the network is, ready for gradients at a layer; once for each layer."""
+        place = ask.path, ask.call
+        if place not in self._passes:
+            self._passes[place] = self.run(self.x, *place, _with_gradient)
+        return self._passes[place]
 
     def run(
         self, x: Tensor, path: str = "input", call: int = 1, change: Callable[[Tensor], Tensor] | None = None
@@ -118,17 +116,25 @@ class _Reference:
         return logits, x if path == "input" else seen[path, call], unit
 
     def gradient(self, ask: Ask, rule: str = "plain", x: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(the layer's output, the score's gradient there), in the network's own layout."""
+        """(the layer's output, the score's gradient there), in the network's own layout; of `self.x` found once."""
+        if x is not None:
+            return self._gradient(ask, self.run(x, ask.path, ask.call, _with_gradient))
+        key = ask.path, ask.call, ask.rank, rule
+        if key not in self._gradients:
+            if rule == "plain":
+                passed = self.watched(ask)
+            else:
+                with _Rectifiers(rule):
+                    passed = self.run(self.x, ask.path, ask.call, _with_gradient)
+            self._gradients[key] = self._gradient(ask, passed)
+        return self._gradients[key]
 
-        def change(value: Tensor) -> Tensor:
-            return value if value.requires_grad else value.detach().requires_grad_()
-
-        with _Rectifiers(rule):
-            _, value, unit = self.run(self.x if x is None else x, ask.path, ask.call, change)
-            score = self.score(unit, ask).sum()
-            if not score.requires_grad:
-                return value.detach(), torch.zeros_like(value)
-            (gradient,) = torch.autograd.grad(score, value, allow_unused=True)
+    def _gradient(self, ask: Ask, passed: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        _, value, unit = passed
+        score = self.score(unit, ask).sum()
+        if not score.requires_grad:
+            return value.detach(), torch.zeros_like(value)
+        (gradient,) = torch.autograd.grad(score, value, allow_unused=True, retain_graph=True)
         return value.detach(), torch.zeros_like(value) if gradient is None else gradient
 
     def score(self, values: Tensor, ask: Ask) -> Tensor:
@@ -142,73 +148,19 @@ class _Reference:
         """One method's map."""
         if (simple := _OF_GRADIENT.get(ask.method)) is not None:
             value, gradient = self.gradient(ask)
-            value, gradient = _maps(value, ask.grid), _maps(gradient, ask.grid)
+            value, gradient = maps_of(value, ask.grid), maps_of(gradient, ask.grid)
             raw = simple(value, gradient)
             return Explained(raw.clamp(min=0) if "cam" in ask.method else raw, raw, value, gradient)
         if (other := _OTHERS.get(ask.method)) is None:
             raise UsageError(f"explain: method {ask.method!r} has no eager reference")
-        with torch.no_grad():
-            value = _maps(self.run(self.x, ask.path, ask.call)[1], ask.grid)
+        value = maps_of(self.watched(ask)[1].detach(), ask.grid)
         raw, gradient = other(self, ask, value)
         found = raw.clamp(min=0) if ask.method in ("score-cam", "ablation-cam") else raw
         return Explained(found.detach(), raw.detach(), value, gradient)
 
 
-def _maps(value: Tensor, grid: tuple[int, int] | None) -> Tensor:
-    """Tokens or channels-last maps as [N, C, h, w]."""
-    if grid is None:
-        return value
-    if value.dim() == 4:
-        return value.movedim(3, 1)
-    h, w = grid
-    return torch.stack([token.T.unflatten(1, (h, w)) for token in value[:, value.shape[1] - h * w :]])
-
-
-# ---- scores -------------------------------------------------------------------------------------------------------
-
-
-def _scores(goal: Goal, logits: Tensor, unit: Tensor) -> list[Callable[[Tensor], Tensor]]:
-    """The score of each rank."""
-    rows = torch.arange(len(logits))
-    if goal.kind == "class":
-        (target,) = goal.asked
-        order = np.argsort(-logits.detach().numpy(), axis=1, kind="stable")
-        found = []
-        for rank, asked in enumerate(target.reshape(len(logits), -1).T):
-            explained = torch.where(asked < 0, torch.from_numpy(order[:, rank].copy()), asked)
-            found.append(lambda values, explained=explained: values[rows, explained])
-        return found
-    if goal.kind == "outputs":
-        weights = goal.asked[0].to(logits.dtype)
-        return [lambda values: torch.einsum("nk,nk->n", values, weights)]
-    if goal.kind == "unit":
-        return [lambda values: _unit(values, goal)]
-    target, region = goal.asked
-    masks = []
-    for image, mask, asked in zip(logits.detach(), region, target.tolist(), strict=True):
-        own = image.argmax(dim=0) if len(image) > 1 else torch.where(image[0] > 0, 0, -1)
-        areas = [int((own == k).sum()) for k in range(len(image))]
-        k = asked if asked >= 0 else areas.index(max(areas))
-        places = torch.zeros_like(image)
-        if (mask != 0).any():
-            marked = (mask != 0).to(image.dtype)[None, None]
-            places[k] = F.adaptive_avg_pool2d(marked, image.shape[1:])[0, 0]
-        else:
-            places[k] = (own == k).to(image.dtype)
-        masks.append(places)
-    where = torch.stack(masks)
-    return [lambda values: torch.einsum("nkhw,nkhw->n", values, where)]
-
-
-def _unit(values: Tensor, goal: Goal) -> Tensor:
-    maps = _maps(values, goal.grid)
-    found = []
-    for image, (channel, row, column) in zip(maps, goal.asked[0].tolist(), strict=True):
-        plane = image[channel].reshape(1, 1) if image.dim() == 1 else image[channel]
-        plane = plane if row < 0 else plane[row : row + 1]
-        plane = plane if column < 0 else plane[:, column : column + 1]
-        found.append(plane.mean())
-    return torch.stack(found)
+def _with_gradient(value: Tensor) -> Tensor:
+    return value if value.requires_grad else value.detach().requires_grad_()
 
 
 # ---- the rules of ReLUs -------------------------------------------------------------------------------------------
@@ -292,7 +244,7 @@ def _by_rule(rule: str) -> Callable[[_Reference, Ask, Tensor], _Found]:
 
 def _guided_grad_cam(reference: _Reference, ask: Ask, activation: Tensor) -> _Found:
     _, gradient = reference.gradient(ask)
-    cam = _OF_GRADIENT["grad-cam"](activation, _maps(gradient, ask.grid)).clamp(min=0)
+    cam = _OF_GRADIENT["grad-cam"](activation, maps_of(gradient, ask.grid)).clamp(min=0)
     large = F.interpolate(cam[:, None], reference.x.shape[2:], mode="bilinear", align_corners=False)
     _, guided = reference.gradient(Ask("guided", "input", rank=ask.rank), "guided")
     return (guided * large).abs().max(dim=1).values, guided
@@ -319,7 +271,7 @@ def _integrated(reference: _Reference, ask: Ask, x: Tensor) -> _Found:
 def _cam(reference: _Reference, ask: Ask, activation: Tensor) -> _Found:
     """The head's weights by autograd: behind an average over h·w places every gradient is a weight ÷ h·w."""
     _, gradient = reference.gradient(ask)
-    return _sum_of(_maps(gradient, ask.grid).sum(dim=(2, 3)), activation), None
+    return _sum_of(maps_of(gradient, ask.grid).sum(dim=(2, 3)), activation), None
 
 
 def _eigen(reference: _Reference, ask: Ask, activation: Tensor) -> _Found:
