@@ -42,7 +42,7 @@ test-python: $(VENV)/.developing
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(VENV)/.developing
-	$(BIN)/python -m pytest tests/compiler/test_parity_random.py tests/compiler/test_parity_trained.py -m "slow or data"
+	$(BIN)/python -m pytest tests/compiler/test_parity_*.py -m "slow or data"
 
 test-cpp: $(VENV)/.made
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cmake -S . -B build/asan -G Ninja -DCMAKE_BUILD_TYPE=Debug \

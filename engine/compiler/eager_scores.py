@@ -58,7 +58,7 @@ def scores(goal: Goal, logits: Tensor) -> list[Callable[[Tensor], Tensor]]:
         places = torch.zeros_like(image)
         if (mask != 0).any():
             marked = (mask != 0).to(image.dtype)[None, None]
-            places[k] = F.adaptive_avg_pool2d(marked, image.shape[1:])[0, 0]
+            places[k] = F.adaptive_avg_pool2d(marked, (image.shape[1], image.shape[2]))[0, 0]
         else:
             places[k] = (own == k).to(image.dtype)
         masks.append(places)

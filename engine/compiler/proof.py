@@ -285,9 +285,7 @@ class Reference:
         expected, scales, alive = {"logits": logits.detach().numpy()}, {}, {}
         for request, explained in zip(self._requests, found, strict=True):
             name, kind = request.name, request.method.kind
-            values, raw = explained.map.numpy(), explained.raw.abs().flatten(1)
-            if kind == "ascent":  # from the normalised input's gradient to the pixels'
-                values = values / (255 * np.asarray(self._preprocessing.std))
+            values, raw = self.shown(request, explained), explained.raw.abs().flatten(1)
             expected[name] = values
             alive[name] = bool((raw > 0).any())
             if kind == "cam":
@@ -300,6 +298,13 @@ class Reference:
                     share = np.maximum(values.max(axis=(1, 2)), 1e-30) / np.maximum(scales[name], 1e-30)
                     scales["features"] = np.abs(expected["features"]).max(axis=1) / share
         return expected, scales, alive
+
+    def shown(self, request: Request, explained: eager.Explained) -> np.ndarray:
+        """The map as a program gives it."""
+        values = explained.map.numpy()
+        if request.method.kind == "ascent":  # from the normalised input's gradient to the pixels'
+            values = values / (255 * np.asarray(self._preprocessing.std))
+        return values
 
     def goal(self, *asked: np.ndarray) -> eager.Goal:
         """What is explained, in the reference's words."""

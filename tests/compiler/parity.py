@@ -97,7 +97,7 @@ class Compiled:
     requests: Sequence[Request]
     traced: Traced
     files: Mapping[Format, Path]
-    runners: Mapping[Format, execute.Runner]
+    runners: Mapping[str, execute.Runner]
 
 
 def compile_everything(
@@ -107,8 +107,11 @@ def compile_everything(
     runtimes: Sequence[Format] = RUNTIMES,
     methods: Sequence[str] = METHODS,
     target: str = "class",
+    proven: bool = True,
 ) -> Compiled:
-    """Trace all methods into one graph, once, and make a proven file for every runtime of it."""
+    """Trace all methods into one graph, once, and make a file for every runtime of it; the proof takes minutes where a
+    method runs a large network many times.
+    """
     kept: list[tuple[Network, Traced]] = []
 
     def once(network: Network, *args: Any) -> Traced:
@@ -120,11 +123,13 @@ def compile_everything(
     files: dict[Format, Path] = {to: folder / f"program{compiling.SUFFIX[to]}" for to in runtimes}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compiling, "trace", once)
+        if not proven:
+            patch.setattr(compiling, "prove", lambda *_: {})
         for to, path in files.items():
             pipeline.compile_program(model, methods, path, to, layer, target)
     goal = parse_target(target)
     requests = compiling.make_requests(model.network, methods, layer, goal)
-    runners: dict[Format, execute.Runner] = {to: execute.load(f, device="cpu") for to, f in files.items()}
+    runners: dict[str, execute.Runner] = {to: execute.load(f, device="cpu") for to, f in files.items()}
     return Compiled(model, kept[0][0], goal, requests, kept[0][1], files, runners)
 
 
@@ -154,7 +159,7 @@ def eager_maps(
         x = normalise(torch.from_numpy(images[i : i + batch]), model.preprocessing, dtype)
         goal = reference.goal(*(a[i : i + batch] for a in asked))
         logits, found = eager.explain(module, x, goal, reference.asks())
-        maps = {r.name: e.map.numpy() for r, e in zip(compiled.requests, found, strict=True)}
+        maps = {r.name: reference.shown(r, e) for r, e in zip(compiled.requests, found, strict=True)}
         parts.append({"logits": logits.detach().numpy(), **maps})
     return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
@@ -162,6 +167,7 @@ def eager_maps(
 def program_maps(runner: execute.Runner, images: npt.NDArray, asked: Sequence[npt.NDArray]) -> Arrays:
     """The program's own, in batches of 1, 3 and 8 by turns."""
     parts, at, turn = [], 0, 0
+    images = images.astype(runner.spec.pixels)
     while at < len(images):
         n = BATCHES[turn % len(BATCHES)]
         got = runner.run(images[at : at + n], *(a[at : at + n] for a in asked))
@@ -172,8 +178,9 @@ def program_maps(runner: execute.Runner, images: npt.NDArray, asked: Sequence[np
 
 def graph_in_float64(traced: Traced, images: npt.NDArray, asked: Sequence[npt.NDArray]) -> Arrays:
     """The compiled graph in double precision, in torch."""
+    pixels = torch.from_numpy(images if traced.pixels == torch.uint8 else images.astype(np.float64))
     with torch.no_grad():
-        got = float64(traced)(torch.from_numpy(images), *map(torch.from_numpy, asked))
+        got = float64(traced)(pixels, *map(torch.from_numpy, asked))
     return {name: value.numpy() for name, value in zip(traced.outputs, got, strict=True)}
 
 
