@@ -18,7 +18,7 @@ from .emit import emit
 from .folding import fold_batch_norm
 from .methods import Method, method
 from .models import Model
-from .network import INPUT, Network
+from .network import INPUT, Network, short_name
 from .proof import prove
 from .targets import Target, parse_target
 from .trace import Request, trace
@@ -160,6 +160,8 @@ def _target_layer(network: Network, name: str, chosen: Method, layer: str | None
     if chosen.target_layer == "pooled":
         head = network.pooled_head()
         pooled = [each.name for each in network.layers if head and each.node is head[0]]
+        if head and not pooled and short_name(head[0].target) == "relu":  # a function of DenseNet's, not a module
+            pooled = [each.name for each in network.layers if each.node is head[0].args[0]]
         if not pooled:
             raise UsageError(
                 f"compile: {name} needs a head of global average pooling of a module's output and one linear layer; "

@@ -43,6 +43,7 @@ class NetworkCut:
     ) -> None:
         self._network, self._state, self._x, self._to, self._score, self._pick = network, state, x, to, score, pick
         self._layout = layout
+        self._at = at
         self._value, self._tail = network.cut(state, x, at, to)
         self.activation = layout.fold(self._value)
         self.size = layout.shape[1:]
@@ -59,6 +60,13 @@ class NetworkCut:
     def gradient(self, activation: Tensor | None = None, rule: Rule = "plain") -> Tensor:
         with backward_rule(rule):  # the images of a batch do not see each other, so the gradient of their sum separates
             return torch.func.grad(lambda a: self.score(a).sum())(self.activation if activation is None else activation)
+
+    def pooled(self) -> Tensor:
+        head = self._network.pooled_head()
+        assert head is not None
+        if head[0] is self._at:
+            return self.activation
+        return self._network.cut(self._state, self._x, self._at, head[0])[1](self._value)
 
     def head_weights(self) -> Tensor:
         head = self._network.pooled_head()

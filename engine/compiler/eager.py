@@ -269,9 +269,12 @@ def _integrated(reference: _Reference, ask: Ask, x: Tensor) -> _Found:
 
 
 def _cam(reference: _Reference, ask: Ask, activation: Tensor) -> _Found:
-    """The head's weights by autograd: behind an average over h·w places every gradient is a weight ÷ h·w."""
+    """The head's weights by autograd: behind an average over h·w places every gradient is a weight ÷ h·w, and behind a
+    ReLU before it, too, wherever the activation counts at all.
+    """
     _, gradient = reference.gradient(ask)
-    return _sum_of(maps_of(gradient, ask.grid).sum(dim=(2, 3)), activation), None
+    gradient = maps_of(gradient, ask.grid)
+    return gradient[0, 0].numel() * torch.einsum("nchw,nchw->nhw", gradient, activation), None
 
 
 def _eigen(reference: _Reference, ask: Ask, activation: Tensor) -> _Found:

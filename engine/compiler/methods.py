@@ -55,8 +55,12 @@ class Cut(Protocol):
         """∂score/∂activation, [N, C, h, w], where the layer gives `activation` (by default its own output)."""
         ...
 
+    def pooled(self) -> Tensor:
+        """What a pooled linear head averages, [N, C, h, w]: the activation, behind a ReLU that is no module."""
+        ...
+
     def head_weights(self) -> Tensor:
-        """∂score/∂(the layer's channel means), read off the linear head's weights: [N, C]."""
+        """∂score/∂(the channel means of `pooled`), read off the linear head's weights: [N, C]."""
         ...
 
 
@@ -146,7 +150,7 @@ def cam(cut: Cut) -> Tensor:
     Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016, equation 2. Needs no backward
     pass. Returns float [N, h, w], signed, at the layer's size.
     """
-    return _weighted(cut.head_weights(), cut.activation)
+    return _weighted(cut.head_weights(), cut.pooled())
 
 
 def grad_cam(cut: Cut) -> Tensor:

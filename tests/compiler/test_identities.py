@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from networks import seeded
 from test_methods import SIZE, Classifier
+from torch import Tensor
 
+from saccade.engine import pipeline
 from saccade.engine.compiler import Model, compiling, methods, wrap_module
 from saccade.engine.compiler.methods import METHODS
 from saccade.engine.compiler.proof import float64, pictures
@@ -80,6 +83,25 @@ def test_cam_rectified_is_grad_cam_up_to_the_number_of_places(model, images):
     assert close(np.maximum(found["cam"], 0), found["grad_cam"] * places)
     assert close(found["hires_cam"], found["grad_cam"])
     assert (found["cam"] < 0).any()
+
+
+class FunctionalReLU(Classifier):
+    """The same network whose last ReLU is no module, as DenseNet's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = self.body[:-1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.pool(F.relu(self.body(self.stem(x)), inplace=True)).flatten(1))
+
+
+def test_cam_of_a_relu_that_is_no_module_is_that_of_one_that_is(model, images, tmp_path):
+    other = wrap_module(seeded(FunctionalReLU), "net", ModelOptions(input_size=SIZE))
+    found, expected = maps(other, images, "cam"), maps(model, images, "cam")
+    assert close(found["cam"], expected["cam"])
+    spec = pipeline.compile_program(other, ["cam"], tmp_path / "net.ts", "torchscript")  # proven against eager
+    assert spec.maps[0].layer == "body"
 
 
 def test_ablation_cam_of_a_linear_head_is_grad_cam_weighted_by_activation(model, images):
