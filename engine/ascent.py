@@ -141,10 +141,12 @@ def _tiled_gradient(runner: Runner, picture: F32, target: Any) -> F32:
     places = [(y, x) for y in _starts(picture.shape[0], p.height) for x in _starts(picture.shape[1], p.width)]
     total, count = np.zeros_like(picture), np.zeros((*picture.shape[:2], 1), np.float32)
     (name,) = (m.name for m in runner.spec.maps)
+    # A segmentation's class grows in the whole picture: in noise there is no region of it that could.
+    region = np.ones((p.height, p.width), np.uint8) if runner.spec.target == "region" else None
     for i in range(0, len(places), BATCH):
         part = places[i : i + BATCH]
         tiles = np.stack([picture[y : y + p.height, x : x + p.width] for y, x in part])
-        for (y, x), gradient in zip(part, runner.run(tiles, target).maps[name], strict=True):
+        for (y, x), gradient in zip(part, runner.run(tiles, target, region).maps[name], strict=True):
             total[y : y + p.height, x : x + p.width] += gradient
             count[y : y + p.height, x : x + p.width] += 1
     return total / count

@@ -42,7 +42,7 @@ def compile_program(
     path: str | os.PathLike[str],
     to: Format = "onnx",
     layer: str | None = None,
-    target: str = "class",
+    target: str | None = None,
     calibration_photos: Sequence[decode.Photo] | None = None,
 ) -> Spec:
     """Compile explanations of a model into a program file, prove it, and only then give it its name.

@@ -36,7 +36,7 @@ def write_program(
     open_file: Callable[[Path], RunFile],
     to: Format = "onnx",
     layer: str | None = None,
-    target: str = "class",
+    target: str | None = None,
     calibrate: Callable[[Path], Mapping[str, tuple[float, float]]] | None = None,
 ) -> Spec:
     """Compile explanations of a model into one program file, and prove it.
@@ -48,7 +48,8 @@ def write_program(
         open_file: opens a file in its own runtime, for the proof; gives a function of the program's inputs.
         to: "onnx" or "torchscript".
         layer: the target layer of the methods that have one; None for the default.
-        target: what is explained: "class", "top-5", "region", "outputs" or "unit:LAYER" (see targets.py).
+        target: what is explained: "class", "top-5", "region", "outputs" or "unit:LAYER" (see targets.py); None for a
+            class, or the region of a segmentation.
         calibrate: gives fixed ranges for the maps, for the contract, by running the file over photos.
 
     Returns:
@@ -60,7 +61,7 @@ def write_program(
     """
     if to not in SUFFIX:
         raise UsageError(f"compile: --to {to!r}: expected one of {', '.join(SUFFIX)}")
-    goal = parse_target(target)
+    goal = parse_target(target or ("class" if model.network.output_size is None else "region"))
     if calibrate is not None and (goal.kind == "unit" or "ascent" in methods):
         raise UsageError("compile: --calibrate needs maps of a class, region or outputs; units and ascents have none")
     _check_target(model.network, goal)

@@ -75,11 +75,12 @@ LayerName = Annotated[
     ),
 ]
 TargetKind = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--target",
         help="What is explained: class (which one, is said when it runs), top-5 (the five likeliest at once), region "
         "(of a segmentation), outputs (of a regression) or unit:LAYER (a channel or unit of an inner layer).",
+        show_default="class, or region of a segmentation",
         rich_help_panel="The explanation",
     ),
 ]
@@ -154,3 +155,14 @@ def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise UsageError(f"{option} {text!r}: expected numbers with commas, one for each channel") from None
+
+
+def target_of_model(text: str) -> tuple[str | None, str]:
+    """What `saccade run MODEL --target` says: the kind of target to compile (None: the one that fits the network), and
+    what to explain in the words of `Spec.read_target`.
+    """
+    if text.startswith("unit:"):
+        raise UsageError(f"run: --target {text}: compile MODEL with it first; --target is then a channel of the layer")
+    if text in ("class", "region", "outputs") or (text.startswith("top-") and text[4:].isdecimal()):
+        return text, "predicted"
+    return ("outputs" if "=" in text else None), text

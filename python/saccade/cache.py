@@ -33,7 +33,7 @@ def compiled(
     methods: Sequence[str],
     to: Format,
     layer: str | None,
-    target: str = "class",
+    target: str | None = None,
 ) -> tuple[Path, bool]:
     """The program for these words, compiled if it is not there yet; returns its path and whether it was there.
 

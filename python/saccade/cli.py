@@ -28,6 +28,7 @@ from .arguments import (
     To,
     Weights,
     model_options,
+    target_of_model,
 )
 from .engine.contract.errors import SaccadeError, UsageError
 
@@ -80,7 +81,7 @@ def compile(
     out: Annotated[Path, typer.Option("--out", "-o", help="The program file to write.", show_default=False)],
     method: Method = None,
     layer: LayerName = None,
-    target: TargetKind = "class",
+    target: TargetKind = None,
     to: To = "onnx",
     calibrate: Annotated[
         Path | None,
@@ -145,7 +146,7 @@ def run(
         str,
         typer.Option(
             help="What to explain: a class's name or index, or predicted; of a regression outputs, 0=1,3=-0.5; of an "
-            "inner layer a channel, or channel,row,column.",
+            "inner layer a channel, or channel,row,column; of a MODEL also its kind: top-5, outputs (all of them).",
             rich_help_panel="What to ask",
         ),
     ] = "predicted",
@@ -203,7 +204,7 @@ def run(
 
     described = model_options(input_size, resize, shorter, interpolation, mean, std, classes)
     listed = decoding.list_photos(photos, str(labels) if labels else None)
-    path = _program(program, runtime, weights, described, method, layer)
+    path, target = _program(program, runtime, weights, described, method, layer, target)
     runner = execute.load(path, device, runtime)
     if described.classes is not None:
         runner.spec = _with_classes(runner.spec, described.classes)
@@ -297,7 +298,7 @@ def dream(
     from .listing import Steps
 
     described = model_options(input_size, None, None, None, None, None, None)
-    kind = "class" if layer is None else f"unit:{layer}"
+    kind = None if layer is None else f"unit:{layer}"
     with _status(f"compiling {model}"):
         path, _ = cache.compiled(model, weights, described, ["ascent"], "onnx", None, kind)
     runner = execute.load(path, device)
@@ -360,22 +361,31 @@ def _complain(message: str) -> None:
 
 
 def _program(
-    program: str, runtime: str, weights: str, options: ModelOptions, method: list[str] | None, layer: str | None
-) -> Path:
+    program: str,
+    runtime: str,
+    weights: str,
+    options: ModelOptions,
+    method: list[str] | None,
+    layer: str | None,
+    target: str,
+) -> tuple[Path, str]:
+    """The program's file, and what it shall explain."""
     if Path(program).suffix in (".onnx", ".ts"):
         given = {"method": method, "layer": layer, "weights": weights if weights != "pretrained" else None}
         given |= {f.name: getattr(options, f.name) for f in fields(options) if f.name != "classes"}
         if extra := [name for name, value in given.items() if value is not None]:
             option = extra[0].replace("_", "-")
             raise UsageError(f"run: {program} is compiled already; --{option} goes with a MODEL")
-        return Path(program)
+        return Path(program), target
     from . import cache
+
+    kind, target = target_of_model(target)
 
     with _status(f"compiling {program}"):
         to: Any = "torchscript" if runtime == "torchscript" else "onnx"
-        path, there = cache.compiled(program, weights, options, method or ["grad-cam"], to, layer)
+        path, there = cache.compiled(program, weights, options, method or ["grad-cam"], to, layer, kind)
     _print(f"{'using' if there else 'kept'} {path}")
-    return path
+    return path, target
 
 
 def _with_classes(spec: Spec, names: Sequence[str]) -> Spec:

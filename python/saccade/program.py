@@ -184,7 +184,7 @@ def compile(
     model: nn.Module | str,
     *methods: str,
     layer: str | None = None,
-    target: str = "class",
+    target: str | None = None,
     to: Literal["onnx", "torchscript"] = "onnx",
     weights: str = "pretrained",
     device: str = "auto",
@@ -199,7 +199,8 @@ def compile(
             share one forward pass.
         layer: the target layer, as `saccade.layers` names it; None for the last feature block.
         target: what is explained: "class" (which one is an input), "top-5" (the five most probable at once, one map
-            each), "region" of a segmentation, "outputs" of a regression, or "unit:LAYER", a channel of that layer.
+            each), "region" of a segmentation, "outputs" of a regression, or "unit:LAYER", a channel of that layer;
+            None for "region" where the logits are [N, K, h, w], else "class".
         to: "onnx" or "torchscript".
         weights: of a named model: "pretrained", "random" or a state dict's file.
         device: where the program shall run.
