@@ -200,6 +200,11 @@ def _build(name: str, build: Any, weights: str) -> nn.Module:
         torch.manual_seed(_SEED)
         module = build(False)
         if weights == "random":
+            for (
+                value
+            ) in module.parameters():  # a head that begins at zero (torchvision's ViT) would have nothing to show
+                if value.dim() > 1 and not value.any():
+                    nn.init.normal_(value, std=0.02)
             return module
         state = read_state(weights)
         if (classes := _other_classes(module, state)) is not None:
