@@ -8,6 +8,7 @@
 
 #include "buffers.h"
 #include "saccade/colormap.h"
+#include "saccade/isa.h"
 #include "saccade/render.h"
 #include "saccade/resize.h"
 
@@ -104,14 +105,19 @@ Grid grid_from(int64_t columns, int64_t gap, const std::array<uint8_t, 3>& backg
     return {columns, gap, {background[0], background[1], background[2]}};
 }
 
-void bind_tile(const py::buffer& canvas_buffer, const py::buffer& maps_buffer, const py::buffer& ranges_buffer,
-               int64_t height, int64_t width, int64_t columns, int64_t gap, const std::array<uint8_t, 3>& background,
-               const py::buffer& table_buffer, const std::string& sampling, int threads) {
+void bind_tile(const py::buffer& canvas_buffer, const py::buffer& maps_buffer,
+               const std::optional<py::buffer>& ranges_buffer, int64_t height, int64_t width, int64_t columns,
+               int64_t gap, const std::array<uint8_t, 3>& background, const py::buffer& table_buffer,
+               const std::string& sampling, int threads) {
     const auto canvas_info = request<uint8_t>(canvas_buffer, "the canvas", "[H, W, 3]", 3, true);
     const auto maps_info = request<float>(maps_buffer, "maps", "[N, h, w]", 3);
-    const auto ranges_info = request<float>(ranges_buffer, "ranges", "[N, 2]", 2);
     const Maps view = maps(maps_info);
-    const Range* ranges = table<Range, float>(ranges_info, "ranges", view.n);
+    py::buffer_info ranges_info;
+    const Range* ranges = nullptr;
+    if (ranges_buffer) {
+        ranges_info = request<float>(*ranges_buffer, "ranges", "[N, 2]", 2);
+        ranges = table<Range, float>(ranges_info, "ranges", view.n);
+    }
     const Colormap colours = colours_from(table_buffer);
     const Style style{&colours, 256, sampling_named(sampling)};
     const Canvas target = canvas(canvas_info);
@@ -166,6 +172,7 @@ PYBIND11_MODULE(_native, m) {
         const Colormap& table = colormap(name);
         return py::bytes(reinterpret_cast<const char*>(table.data()), table.size());
     });
+    m.def("isa", &isa);
     m.def("colormap_names", &colormap_names);
 }
 

@@ -4,6 +4,8 @@
 
 #include "load.h"
 #include "parallel.h"
+#include "ranges.h"
+#include "rows.h"
 #include "saccade/error.h"
 #include "saccade/pixel.h"
 #include "saccade/render.h"
@@ -12,33 +14,45 @@
 namespace saccade {
 namespace {
 
-constexpr int64_t kGrain = 1 << 15;  // pixels that are worth a thread
+constexpr int64_t kGrain = 1 << 15;       // pixels that are worth a thread
+constexpr int64_t kStripBytes = 1 << 17;  // of indices at once: they stay in the second-level cache
 
-/// A colour table with its half of the blend done: colour × opacity + 128, which leaves one product per byte.
-struct Inks {
-    uint16_t rgb[256][3];
-    uint16_t photo_share;
+/// A colour table as the row loops read it.
+struct Palette {
+    Colour colours[256];
+    bool grey = true;
 
-    Inks(const Colormap& colours, int opacity) : photo_share(static_cast<uint16_t>(256 - opacity)) {
-        for (int i = 0; i < 256 * 3; ++i) rgb[i / 3][i % 3] = static_cast<uint16_t>(colours[i] * opacity + 128);
+    explicit Palette(const Colormap& table) {
+        for (int i = 0; i < 256; ++i) {
+            const uint8_t* rgb = &table[static_cast<size_t>(i) * 3];
+            colours[i] = {{rgb[0], rgb[1], rgb[2], 0}};
+            grey = grey && rgb[0] == i && rgb[1] == i && rgb[2] == i;
+        }
     }
 };
 
-/// One thread's rows in the making.
-struct Scratch {
-    std::vector<uint8_t> index;
-    std::vector<uint16_t> ink;
-    std::vector<uint8_t> photo;
+/// Draws rows of maps, one thread's at a time.
+class Pen {
+  public:
+    Pen(const Maps& maps, const Images* photos, Size size, const Palette& palette, const Style& style)
+        : sampler_(maps, size, style.sampling),
+          photos_(photos),
+          size_(size),
+          palette_(palette),
+          opacity_(style.opacity),
+          photo_(photos != nullptr ? static_cast<size_t>(size.width) * 3 : 0) {}
 
-    explicit Scratch(int64_t width)
-        : index(static_cast<size_t>(width)),
-          ink(static_cast<size_t>(width) * 3),
-          photo(static_cast<size_t>(width) * 3) {}
+    /// Rows top to bottom of picture n, whose row 0 would be at `out`, `stride` bytes apart.
+    void draw(int64_t n, Range range, const Box* box, int64_t top, int64_t bottom, uint8_t* out, int64_t stride);
+
+  private:
+    Sampler sampler_;
+    const Images* photos_;
+    Size size_;
+    const Palette& palette_;
+    int opacity_;
+    std::vector<uint8_t> photo_;
 };
-
-void index_row(const float* values, Scale scale, int64_t count, uint8_t* out) {
-    for (int64_t x = 0; x < count; ++x) out[x] = index_of(values[x], scale);
-}
 
 /// RGB bytes of one row of a photo: its own memory where it is RGB and contiguous, else a copy in `scratch`.
 const uint8_t* photo_row(const Images& photos, int64_t n, int64_t y, std::vector<uint8_t>& scratch) {
@@ -49,25 +63,17 @@ const uint8_t* photo_row(const Images& photos, int64_t n, int64_t y, std::vector
     return scratch.data();
 }
 
-void ink_row(const uint8_t* index, const Inks& inks, int64_t count, uint16_t* ink) {
-    for (int64_t x = 0; x < count; ++x) {
-        const uint16_t* colour = inks.rgb[index[x]];
-        ink[x * 3] = colour[0];
-        ink[x * 3 + 1] = colour[1];
-        ink[x * 3 + 2] = colour[2];
-    }
-}
-
-void blend_row(const uint8_t* photo, const uint16_t* ink, uint16_t photo_share, int64_t bytes, uint8_t* out) {
-    for (int64_t i = 0; i < bytes; ++i) out[i] = static_cast<uint8_t>((photo[i] * photo_share + ink[i]) >> 8);
-}
-
-void colour_row(const uint8_t* index, const Colormap& colours, int64_t count, uint8_t* out) {
-    for (int64_t x = 0; x < count; ++x) {
-        const uint8_t* colour = &colours[static_cast<size_t>(index[x]) * 3];
-        out[x * 3] = colour[0];
-        out[x * 3 + 1] = colour[1];
-        out[x * 3 + 2] = colour[2];
+void Pen::draw(int64_t n, Range range, const Box* box, int64_t top, int64_t bottom, uint8_t* out, int64_t stride) {
+    const Rows& loops = rows();
+    sampler_.start(n, range, box);
+    for (int64_t y = top; y < bottom; ++y) {
+        uint8_t* to = out + y * stride;
+        if (photos_ == nullptr && y > top && sampler_.repeats(y)) {
+            std::memcpy(to, to - stride, static_cast<size_t>(size_.width) * 3);
+            continue;
+        }
+        loops.colour(sampler_.row(y), palette_.colours, palette_.grey, size_.width, to);
+        if (photos_ != nullptr) loops.blend_over(photo_row(*photos_, n, y, photo_), opacity_, size_.width * 3, to);
     }
 }
 
@@ -111,17 +117,9 @@ void index_maps(const Maps& maps, const Range* ranges, Size size, Sampling sampl
     check_maps(maps, size, Style{});
     const int64_t pixels = size.height * size.width;
     parallel_for(maps.n, useful_threads(threads, maps.n * pixels, kGrain), [&](int64_t n) {
-        const Scale scale = scale_of(ranges[n]);
-        uint8_t* out = indices + n * pixels;
-        if (scale.blank()) {
-            std::memset(out, 0, static_cast<size_t>(pixels));
-            return;
-        }
         Sampler sampler(maps, size, sampling);
-        sampler.start(n, nullptr);
-        for (int64_t y = 0; y < size.height; ++y) {
-            index_row(sampler.row(y), scale, size.width, out + y * size.width);
-        }
+        sampler.start(n, ranges[n], nullptr);
+        sampler.whole(indices + n * pixels);
     });
 }
 
@@ -134,36 +132,23 @@ void overlay(const Canvas& canvas, const Maps& maps, const Range* ranges, const 
         check_place(canvas, size, places[n], n);
         if (boxes != nullptr) check_box(boxes[n], n);
     }
-    const Colormap& colours = *style.colours;
-    const Inks inks(colours, style.opacity);
+    const Palette palette(*style.colours);
 
     // The threads share the canvas by bands of rows, not by pictures: pictures that overlap cannot race, and one large
-    // photo is drawn by all of them.
+    // photo is drawn by all of them. One thread takes it whole, so that no map's rows are stretched twice.
     const int workers = useful_threads(threads, maps.n * size.height * size.width, kGrain);
-    const int64_t band = std::max<int64_t>(16, canvas.h / (workers * 8));
+    const int64_t band =
+        workers == 1 ? std::max<int64_t>(canvas.h, 1) : std::max<int64_t>(16, canvas.h / (workers * 8));
     parallel_for((canvas.h + band - 1) / band, workers, [&](int64_t part) {
         const int64_t band_top = part * band, band_bottom = std::min(canvas.h, band_top + band);
-        Sampler sampler(maps, size, style.sampling);
-        Scratch scratch(size.width);
+        Pen pen(maps, photos, size, palette, style);
         for (int64_t n = 0; n < maps.n; ++n) {
             const Place& place = places[n];
             const int64_t top = std::max<int64_t>(band_top - place.y, 0);
             const int64_t bottom = std::min(band_bottom - place.y, size.height);
             if (top >= bottom) continue;
-            const Scale scale = scale_of(ranges[n]);
-            sampler.start(n, boxes != nullptr ? &boxes[n] : nullptr);
-            if (scale.blank()) std::fill(scratch.index.begin(), scratch.index.end(), uint8_t{0});
-            for (int64_t y = top; y < bottom; ++y) {
-                if (!scale.blank()) index_row(sampler.row(y), scale, size.width, scratch.index.data());
-                uint8_t* out = canvas.data + (place.y + y) * canvas.stride_h + place.x * 3;
-                if (photos == nullptr) {
-                    colour_row(scratch.index.data(), colours, size.width, out);
-                    continue;
-                }
-                ink_row(scratch.index.data(), inks, size.width, scratch.ink.data());
-                const uint8_t* photo = photo_row(*photos, n, y, scratch.photo);
-                blend_row(photo, scratch.ink.data(), inks.photo_share, size.width * 3, out);
-            }
+            uint8_t* corner = canvas.data + place.y * canvas.stride_h + place.x * 3;
+            pen.draw(n, ranges[n], boxes != nullptr ? &boxes[n] : nullptr, top, bottom, corner, canvas.stride_h);
         }
     });
 }
@@ -184,17 +169,56 @@ void tile(const Canvas& canvas, const Maps& maps, const Range* ranges, Size size
     if (canvas.h != needed.height || canvas.w != needed.width) {
         fail("render: the grid needs a ", needed.width, "x", needed.height, " canvas, not ", canvas.w, "x", canvas.h);
     }
-    for (int64_t y = 0; y < canvas.h; ++y) {
-        uint8_t* row = canvas.data + y * canvas.stride_h;
-        for (int64_t i = 0; i < canvas.w * 3; ++i) row[i] = grid.background[i % 3];
-    }
     const int64_t columns = std::min(grid.columns, std::max<int64_t>(maps.n, 1));
-    std::vector<Place> places(static_cast<size_t>(maps.n));
-    for (int64_t n = 0; n < maps.n; ++n) {
-        places[n] = {grid.gap + n % columns * (size.width + grid.gap),
-                     grid.gap + n / columns * (size.height + grid.gap)};
-    }
-    overlay(canvas, maps, ranges, nullptr, size, places.data(), nullptr, style, threads);
+    const Palette palette(*style.colours);
+    const Colour background{{grid.background[0], grid.background[1], grid.background[2], 0}};
+    const auto fill = [&](int64_t top, int64_t bottom, int64_t left, int64_t right) {
+        for (int64_t y = top; y < bottom; ++y) {
+            uint8_t* row = canvas.data + y * canvas.stride_h;
+            for (int64_t x = left; x < right; ++x) std::memcpy(row + x * 3, background.rgba, 3);
+        }
+    };
+    const int64_t drawn_rows = (maps.n + columns - 1) / columns;
+    const int64_t cell_height = size.height + grid.gap, cell_width = size.width + grid.gap;
+    for (int64_t row = 0; row <= drawn_rows; ++row) fill(row * cell_height, row * cell_height + grid.gap, 0, canvas.w);
+    if (drawn_rows == 0) return;
+    const int64_t last = maps.n - (drawn_rows - 1) * columns;  // maps in the last row
+    fill(canvas.h - cell_height, canvas.h - grid.gap, last * cell_width, canvas.w);
+
+    // Neighbours in a row of the grid are scaled first and coloured then, row of pixels by row of pixels, so that the
+    // canvas is written in its own order: picture after picture the tiles of a layer took twice as long.
+    const int64_t strip = std::clamp<int64_t>(kStripBytes / (size.height * size.width), 1, columns);
+    const int64_t strips = (columns + strip - 1) / strip;
+    const int workers = useful_threads(threads, canvas.h * canvas.w, kGrain);
+    parallel_for(drawn_rows * strips, workers, [&](int64_t part) {
+        const int64_t row = part / strips, first = part % strips * strip;
+        const int64_t end = std::min({first + strip, columns, maps.n - row * columns});
+        if (first >= end) return;
+        const int64_t area = size.height * size.width;
+        std::vector<uint8_t> indices(static_cast<size_t>((end - first) * area));
+        Sampler sampler(maps, size, style.sampling);
+        for (int64_t column = first; column < end; ++column) {
+            const int64_t n = row * columns + column;
+            sampler.start(n, ranges != nullptr ? ranges[n] : own_range(maps, n), nullptr);
+            sampler.whole(indices.data() + (column - first) * area);
+        }
+        const int64_t top = row * cell_height + grid.gap, left = first * cell_width, right = end * cell_width;
+        for (int64_t y = 0; y < size.height; ++y) {
+            uint8_t* to = canvas.data + (top + y) * canvas.stride_h + left * 3;
+            if (y > 0 && sampler.repeats(y)) {
+                std::memcpy(to, to - canvas.stride_h, static_cast<size_t>(right - left) * 3);
+                continue;
+            }
+            for (int64_t column = first; column < end; ++column) {
+                // Four bytes at once, of which the picture overwrites the last.
+                for (int64_t x = 0; x < grid.gap; ++x, to += 3) std::memcpy(to, background.rgba, 4);
+                const uint8_t* index = indices.data() + (column - first) * area + y * size.width;
+                rows().colour(index, palette.colours, palette.grey, size.width, to);
+                to += size.width * 3;
+            }
+        }
+    });
+    fill(0, canvas.h, canvas.w - grid.gap, canvas.w);
 }
 
 }  // namespace saccade

@@ -14,8 +14,9 @@ namespace saccade {
 
 int useful_threads(int threads, int64_t work, int64_t grain) {
     if (threads < 0) fail("render: threads must be 0 (one per core) or more, not ", threads);
+    if (work < 2 * grain) return 1;  // asking how many cores there are takes as long as drawing a small map
     const int64_t wanted = threads > 0 ? threads : std::max(1u, std::thread::hardware_concurrency());
-    return static_cast<int>(std::clamp<int64_t>(work / grain, 1, wanted));
+    return static_cast<int>(std::min(work / grain, wanted));
 }
 
 void parallel_for(int64_t parts, int threads, const std::function<void(int64_t)>& body) {

@@ -1,29 +1,28 @@
+#include "ranges.h"
+
 #include <algorithm>
-#include <array>
 #include <cfloat>
 #include <cmath>
 #include <vector>
 
 #include "load.h"
 #include "parallel.h"
+#include "rows.h"
 #include "saccade/error.h"
-#include "saccade/render.h"
 
 namespace saccade {
 namespace {
 
-constexpr float kMost = FLT_MAX;
-
 /// Smallest and largest finite value; low > high while there is none.
 struct Extremes {
-    float low = kMost;
-    float high = -kMost;
-    bool any = false;
+    float low = FLT_MAX;
+    float high = -FLT_MAX;
+
+    bool any() const { return low <= high; }
 
     void add(const Extremes& other) {
         low = std::min(low, other.low);
         high = std::max(high, other.high);
-        any = any || other.any;
     }
 };
 
@@ -31,37 +30,18 @@ const char* map_at(const MapStack& maps, int64_t n, int64_t c) {
     return reinterpret_cast<const char*>(maps.data) + n * maps.stride_n + c * maps.stride_c;
 }
 
-/// Eight running results side by side: without them the loop is one long chain of comparisons, four times as slow.
-Extremes extremes_of(const float* values, int64_t count) {
-    constexpr int kLanes = 8;
-    std::array<float, kLanes> low, high;
-    low.fill(kMost);
-    high.fill(-kMost);
-    const auto take = [&](int lane, float value) {
-        // A NaN fails both comparisons; an infinity is stopped by the limits.
-        const float below = value >= -kMost ? value : kMost;
-        const float above = value <= kMost ? value : -kMost;
-        low[lane] = below < low[lane] ? below : low[lane];
-        high[lane] = above > high[lane] ? above : high[lane];
-    };
-    int64_t i = 0;
-    for (; i + kLanes <= count; i += kLanes) {
-        for (int lane = 0; lane < kLanes; ++lane) take(lane, values[i + lane]);
-    }
-    for (; i < count; ++i) take(0, values[i]);
-    Extremes result;
-    result.low = *std::min_element(low.begin(), low.end());
-    result.high = *std::max_element(high.begin(), high.end());
-    result.any = result.low <= result.high;
-    return result;
-}
-
 Extremes extremes_of_map(const MapStack& maps, int64_t n, int64_t c, std::vector<float>& row) {
     Extremes result;
+    const char* map = map_at(maps, n, c);
+    const bool in_order = maps.stride_w == sizeof(float) && reinterpret_cast<uintptr_t>(map) % alignof(float) == 0;
+    if (in_order && maps.stride_h == maps.w * maps.stride_w) {
+        rows().extremes(reinterpret_cast<const float*>(map), maps.h * maps.w, &result.low, &result.high);
+        return result;
+    }
     row.resize(static_cast<size_t>(maps.w));
     for (int64_t y = 0; y < maps.h; ++y) {
-        load_floats(map_at(maps, n, c) + y * maps.stride_h, maps.stride_w, maps.w, row.data());
-        result.add(extremes_of(row.data(), maps.w));
+        load_floats(map + y * maps.stride_h, maps.stride_w, maps.w, row.data());
+        rows().extremes(row.data(), maps.w, &result.low, &result.high);
     }
     return result;
 }
@@ -78,7 +58,7 @@ float percentile(std::vector<float>& values, double percent) {
 }
 
 Range range_from(const Extremes& extremes, const RangeOptions& options, std::vector<float>* values) {
-    if (!extremes.any) return {0.0f, 0.0f};
+    if (!extremes.any()) return {0.0f, 0.0f};
     Range range{extremes.low, extremes.high};
     if (values != nullptr) {
         range = {percentile(*values, options.low_percentile), percentile(*values, options.high_percentile)};
@@ -101,6 +81,12 @@ void gather_finite(const MapStack& maps, int64_t n, int64_t c, std::vector<float
 
 }  // namespace
 
+Range own_range(const Maps& maps, int64_t index) {
+    const MapStack stack{maps.data, maps.n, 1, maps.h, maps.w, maps.stride_n, 0, maps.stride_h, maps.stride_w};
+    std::vector<float> row;
+    return range_from(extremes_of_map(stack, index, 0, row), RangeOptions{}, nullptr);
+}
+
 void value_ranges(const MapStack& maps, const RangeOptions& options, Range* ranges, int threads) {
     const double low = options.low_percentile, high = options.high_percentile;
     if (!(low >= 0.0 && low < high && high <= 100.0)) {
@@ -118,7 +104,8 @@ void value_ranges(const MapStack& maps, const RangeOptions& options, Range* rang
             for (int64_t i = part * group; i < (part + 1) * group; ++i) {
                 gather_finite(maps, i / maps.c, i % maps.c, row, values);
             }
-            const Extremes extremes = extremes_of(values.data(), static_cast<int64_t>(values.size()));
+            Extremes extremes;
+            rows().extremes(values.data(), static_cast<int64_t>(values.size()), &extremes.low, &extremes.high);
             std::fill_n(ranges + part * group, group, range_from(extremes, options, &values));
         });
         return;

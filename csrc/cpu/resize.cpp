@@ -7,14 +7,11 @@
 
 #include "load.h"
 #include "parallel.h"
+#include "rows.h"
 #include "saccade/error.h"
 
 namespace saccade {
 namespace {
-
-// Weights are integers in units of 2^-22: with 8 bits of pixel and 2 bits of headroom for overshoot a sum fits 32 bits.
-// Pillow rounds its weights and sums in the same places; to give its pixels, this must too.
-constexpr int kPrecision = 32 - 8 - 2;
 
 constexpr int64_t kGrain = 1 << 15;  // output pixels that are worth a thread
 
@@ -31,9 +28,6 @@ double cubic(double x) {
 
 /// For each output element: the source elements it is made of and their weights.
 struct Kernel {
-    struct Window {
-        int64_t start, count;
-    };
     std::vector<Window> windows;
     std::vector<int32_t> weights;  // [outputs][longest]
     int64_t longest = 0;
@@ -63,52 +57,13 @@ Kernel make_kernel(int64_t in_size, float from, float to, int64_t out_size, Filt
         }
         for (int64_t i = start; i < end; ++i) {
             const double weight = sum != 0.0 ? exact[i - start] / sum : exact[i - start];
-            const double unit = weight * (1 << kPrecision);
+            const double unit = weight * (1 << kFilterBits);
             kernel.weights[out * kernel.longest + i - start] =
                 static_cast<int32_t>(weight < 0.0 ? unit - 0.5 : unit + 0.5);
         }
         kernel.windows[out] = {start, end - start};
     }
     return kernel;
-}
-
-uint8_t to_pixel(int32_t sum) { return static_cast<uint8_t>(std::clamp(sum >> kPrecision, 0, 255)); }
-
-constexpr int32_t kHalf = 1 << (kPrecision - 1);
-
-template <int kChannels>
-void resize_row(const uint8_t* in, const Kernel& kernel, int64_t out_width, uint8_t* out) {
-    for (int64_t x = 0; x < out_width; ++x) {
-        const auto window = kernel.windows[x];
-        const int32_t* weight = kernel.weights_of(x);
-        const uint8_t* pixel = in + window.start * kChannels;
-        int32_t sum[kChannels];
-        for (int c = 0; c < kChannels; ++c) sum[c] = kHalf;
-        for (int64_t i = 0; i < window.count; ++i) {
-            for (int c = 0; c < kChannels; ++c) sum[c] += pixel[i * kChannels + c] * weight[i];
-        }
-        for (int c = 0; c < kChannels; ++c) out[x * kChannels + c] = to_pixel(sum[c]);
-    }
-}
-
-void resize_row(const uint8_t* in, const Kernel& kernel, int64_t channels, int64_t out_width, uint8_t* out) {
-    if (channels == 1) resize_row<1>(in, kernel, out_width, out);
-    if (channels == 3) resize_row<3>(in, kernel, out_width, out);
-    if (channels == 4) resize_row<4>(in, kernel, out_width, out);
-}
-
-/// All bytes of an output row at once: it runs over source rows, `stride` apart, each of which is read in order.
-void mix_rows(const uint8_t* rows, int64_t stride, const int32_t* weight, int64_t count, std::vector<int32_t>& sums,
-              uint8_t* out) {
-    const auto bytes = static_cast<int64_t>(sums.size());
-    std::fill(sums.begin(), sums.end(), kHalf);
-    for (int64_t i = 0; i < count; ++i) {
-        const uint8_t* row = rows + i * stride;
-        int32_t* sum = sums.data();
-        const int32_t share = weight[i];
-        for (int64_t b = 0; b < bytes; ++b) sum[b] += row[b] * share;
-    }
-    for (int64_t b = 0; b < bytes; ++b) out[b] = to_pixel(sums[b]);
 }
 
 /// RGBA to colours already multiplied by alpha, rounded: a transparent pixel's colour must not bleed.
@@ -158,6 +113,10 @@ struct Job {
         parallel_for(bands, workers, [&](int64_t part) { body(rows * part / bands, rows * (part + 1) / bands); });
     }
 
+    void filter_across(const uint8_t* row, uint8_t* to) const {
+        rows().filter_across(row, across.windows.data(), across.weights.data(), across.longest, image.c, out.w, to);
+    }
+
     bool as_it_is() const { return image.stride_c == 1 && image.stride_w == image.c && !alpha; }
 
     /// A source row with its channels side by side, premultiplied where there is alpha: itself, or a copy in `buffer`.
@@ -182,7 +141,7 @@ void across_then_down(const Job& job) {
             if (job.same_width) {
                 std::copy_n(row, bytes, to);
             } else {
-                resize_row(row, job.across, channels, job.out.w, to);
+                job.filter_across(row, to);
             }
         }
     });
@@ -194,8 +153,8 @@ void across_then_down(const Job& job) {
                 std::copy_n(narrow.data() + y * bytes, bytes, to);
             } else {
                 const auto window = job.down.windows[y];
-                const uint8_t* rows = narrow.data() + (window.start - job.first_row) * bytes;
-                mix_rows(rows, bytes, job.down.weights_of(y), window.count, sums, to);
+                const uint8_t* above = narrow.data() + (window.start - job.first_row) * bytes;
+                rows().filter_down(above, bytes, job.down.weights_of(y), window.count, bytes, sums.data(), to);
             }
             if (job.alpha) divide_by_alpha(to, job.out.w);
         }
@@ -223,9 +182,10 @@ void down_then_across(const Job& job) {
         for (int64_t y = begin; y < end; ++y) {
             uint8_t* to = job.out.data + y * job.out.stride_h;
             const auto window = job.down.windows[y];
-            const uint8_t* rows = source + (window.start - job.first_row) * stride;
-            mix_rows(rows, stride, job.down.weights_of(y), window.count, sums, job.same_width ? to : low.data());
-            if (!job.same_width) resize_row(low.data(), job.across, channels, job.out.w, to);
+            const uint8_t* above = source + (window.start - job.first_row) * stride;
+            rows().filter_down(above, stride, job.down.weights_of(y), window.count, bytes, sums.data(),
+                               job.same_width ? to : low.data());
+            if (!job.same_width) job.filter_across(low.data(), to);
             if (job.alpha) divide_by_alpha(to, job.out.w);
         }
     });

@@ -27,13 +27,13 @@ def as_array(value: Any, what: str, dtype: npt.DTypeLike, axes: str, place: str 
         UsageError: it is none of these, lies in a GPU's memory, or has another type or number of axes.
     """
     array = _view(value, what, place)
+    if array.dtype == dtype and array.ndim == axes.count(",") + 1:
+        return array
     wanted = np.dtype(dtype)
-    if array.dtype != wanted or array.ndim != axes.count(",") + 1:
-        raise UsageError(
-            f"{place}: {what} must be {wanted} {axes}, not {array.dtype} {list(array.shape)}; "
-            f"{_advice(array, wanted, axes)}"
-        )
-    return array
+    raise UsageError(
+        f"{place}: {what} must be {wanted} {axes}, not {array.dtype} {list(array.shape)}; "
+        f"{_advice(array, wanted, axes)}"
+    )
 
 
 def _advice(array: npt.NDArray[Any], wanted: np.dtype[Any], axes: str) -> str:
@@ -70,6 +70,8 @@ def as_table(values: Any, what: str, dtype: npt.DTypeLike, rows: int, columns: i
     Raises:
         UsageError: it has another shape, or its values cannot become `dtype` (a fraction as a pixel position).
     """
+    if isinstance(values, np.ndarray) and values.dtype == dtype and values.shape == (rows, columns):
+        return np.ascontiguousarray(values)
     try:
         given = np.asarray(values if isinstance(values, np.ndarray | list | tuple) else _view(values, what, "render"))
         array = np.ascontiguousarray(given, dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -21,6 +22,11 @@ def colormap(name: ColormapName | str) -> npt.NDArray[np.uint8]:
     Raises:
         UsageError: there is no colormap of that name.
     """
+    return _table(name)
+
+
+@cache
+def _table(name: str) -> npt.NDArray[np.uint8]:
     return np.frombuffer(_native.colormap(name), np.uint8).reshape(256, 3)
 
 

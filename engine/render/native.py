@@ -62,8 +62,8 @@ def index_maps(
 ) -> npt.NDArray[np.uint8]:
     """Sample maps at a size and scale them by their ranges to indices, in one pass.
 
-    index = floor(clamp((value - low) / (high - low), 0, 1) * 255 + 0.5). A map whose range is empty (high <= low) is 0
-    everywhere; NaN is 0. Bilinear sampling has half-pixel centres and a clamped edge (`align_corners=False`).
+    index = floor(clamp((value - low) * (255 / (high - low)), 0, 255) + 0.5). A map whose range is empty
+    (high <= low) is 0 everywhere; NaN is 0. Bilinear sampling has half-pixel centres and a clamped edge (`align_corners=False`).
 
     Args:
         maps: float32 [N, h, w].
@@ -153,7 +153,7 @@ def tile(
 
     Args:
         maps: float32 [M, h, w].
-        ranges: float32 [M, 2], each map's (low, high).
+        ranges: float32 [M, 2], each map's (low, high); None: each map's own minimum and maximum, found as it is drawn.
         size: (height, width) of each map in the picture, in pixels.
         columns: at most so many maps in a row.
         gap: pixels between neighbours and around the whole.
@@ -169,7 +169,7 @@ def tile(
     """
     stack = as_array(maps, "maps", np.float32, "[M, h, w]")
     height, width = _size(size)
-    table = as_table(ranges, "ranges", np.float32, len(stack), 2)
+    table = None if ranges is None else as_table(ranges, "ranges", np.float32, len(stack), 2)
     if any(not 0 <= part <= 255 for part in background):
         raise UsageError(f"render: background must be three numbers 0..255, not {background}")
     canvas = np.empty((*_native.grid_size(len(stack), height, width, columns, gap), 3), np.uint8)

@@ -91,7 +91,8 @@ def overlay_pictures(
     ranges = display_ranges(maps, scale, calibrated, kind)
     # One canvas with the pictures one below the other is the batch [N, H, W, 3] in memory.
     canvas = np.empty((count * height, width, 3), np.uint8)
-    places = np.stack([np.zeros(count, np.int64), np.arange(count, dtype=np.int64) * height], 1)
+    places = np.zeros((count, 2), np.int64)
+    places[:, 1] = np.arange(0, count * height, height)
     size = (height, width)
     overlay(canvas, maps, ranges, pictures, size, places, colormap(colours), _steps(opacity), threads=threads)
     return canvas.reshape(count, height, width, 3)
@@ -130,7 +131,7 @@ def channel_mosaic(
     cell = (max(1, round(h * wanted / longer)), max(1, round(w * wanted / longer)))
     # Rows as high as wide: columns × w ≈ rows × h.
     across = columns if columns is not None else max(1, round((count * cell[0] / cell[1]) ** 0.5))
-    return tile(stack, value_ranges(stack[:, None])[:, 0], cell, across, gap, colours=colormap(colours))
+    return tile(stack, None, cell, across, gap, colours=colormap(colours))
 
 
 def filter_mosaic(

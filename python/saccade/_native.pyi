@@ -25,7 +25,7 @@ def overlay(
 def tile(
     canvas: Array,
     maps: Array,
-    ranges: Array,
+    ranges: Array | None,
     height: int,
     width: int,
     columns: int,
@@ -42,3 +42,4 @@ def resize(
 ) -> None: ...
 def colormap(name: str, /) -> bytes: ...
 def colormap_names() -> list[str]: ...
+def isa() -> str: ...

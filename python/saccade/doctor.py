@@ -8,6 +8,8 @@ import os
 import platform
 from dataclasses import dataclass
 
+from .engine.contract import UsageError
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -49,10 +51,13 @@ def _version(name: str) -> str | None:
 
 def _extension() -> Finding:
     try:
-        importlib.import_module("saccade._native")
+        native = importlib.import_module("saccade._native")
     except ImportError as error:
         return Finding("extension", False, str(error), "pip install --force-reinstall saccade, with a C++17 compiler")
-    return Finding("extension", True, f"CPU path: baseline ({platform.machine()})")
+    try:
+        return Finding("extension", True, f"CPU path: {native.isa()} ({platform.machine()})")
+    except UsageError as error:
+        return Finding("extension", False, str(error), "unset SACCADE_ISA")
 
 
 def _onnxruntime() -> Finding:

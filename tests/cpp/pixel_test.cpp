@@ -10,33 +10,45 @@ using namespace saccade;
 namespace {
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInf = std::numeric_limits<float>::infinity();
+
+int index_of_value(float value, Scale scale) { return index_of(level_of(value, scale)); }
 }  // namespace
 
 TEST(index_covers_the_scale) {
     const Scale scale = scale_of({-1.0f, 3.0f});
-    HOLDS(!scale.blank());
-    EQUAL(index_of(-5.0f, scale), 0);
-    EQUAL(index_of(-1.0f, scale), 0);
-    EQUAL(index_of(1.0f, scale), 128);
-    EQUAL(index_of(3.0f, scale), 255);
-    EQUAL(index_of(kInf, scale), 255);
-    EQUAL(index_of(-kInf, scale), 0);
-    EQUAL(index_of(kNan, scale), 0);
+    HOLDS(!is_blank(scale));
+    EQUAL(index_of_value(-5.0f, scale), 0);
+    EQUAL(index_of_value(-1.0f, scale), 0);
+    EQUAL(index_of_value(1.0f, scale), 128);
+    EQUAL(index_of_value(3.0f, scale), 255);
+    EQUAL(index_of_value(kInf, scale), 255);
+    EQUAL(index_of_value(-kInf, scale), 0);
+    EQUAL(index_of_value(kNan, scale), 0);
 }
 
 TEST(ranges_without_extent_are_blank) {
-    HOLDS(scale_of({0.0f, 0.0f}).blank());
-    HOLDS(scale_of({1.0f, 0.0f}).blank());
-    HOLDS(scale_of({kNan, 1.0f}).blank());
-    HOLDS(scale_of({0.0f, kNan}).blank());
-    HOLDS(scale_of({kInf, kInf}).blank());
+    HOLDS(is_blank(scale_of({0.0f, 0.0f})));
+    HOLDS(is_blank(scale_of({1.0f, 0.0f})));
+    HOLDS(is_blank(scale_of({kNan, 1.0f})));
+    HOLDS(is_blank(scale_of({0.0f, kNan})));
+    HOLDS(is_blank(scale_of({kInf, kInf})));
+    HOLDS(is_blank(scale_of({0.0f, kInf})));
+    HOLDS(is_blank(scale_of({-kInf, 0.0f})));
 }
 
 TEST(the_widest_range_does_not_overflow) {
     const Scale scale = scale_of({-FLT_MAX, FLT_MAX});
-    EQUAL(index_of(-FLT_MAX, scale), 0);
-    EQUAL(index_of(0.0f, scale), 128);
-    EQUAL(index_of(FLT_MAX, scale), 255);
+    EQUAL(index_of_value(-FLT_MAX, scale), 0);
+    EQUAL(index_of_value(0.0f, scale), 128);
+    EQUAL(index_of_value(FLT_MAX, scale), 255);
+}
+
+TEST(the_narrowest_range_has_its_steps) {
+    const float least = std::numeric_limits<float>::denorm_min();
+    const Scale scale = scale_of({0.0f, 4 * least});
+    EQUAL(index_of_value(0.0f, scale), 0);
+    EQUAL(index_of_value(2 * least, scale), 128);
+    EQUAL(index_of_value(4 * least, scale), 255);
 }
 
 TEST(blend_is_exact_at_its_ends) {

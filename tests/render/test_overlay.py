@@ -86,6 +86,7 @@ def test_tile_is_the_references(count: int, sampling: render.Sampling):
     gray = render.colormap("gray")
     got = render.tile(maps, ranges, (9, 14), 4, 3, (10, 200, 30), sampling=sampling)
     identical(got, reference.tile(maps, ranges, (9, 14), 4, 3, (10, 200, 30), gray, sampling))
+    identical(render.tile(maps, None, (9, 14), 4, 3, (10, 200, 30), sampling=sampling), got)
 
 
 class OnGpu:

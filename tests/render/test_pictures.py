@@ -86,8 +86,8 @@ def test_on_photo_with_a_fractional_view():
     got = render.overlay_on_photo(CAMS[0], PHOTOS[0], (7.6, 3.2, 30.4, 20.5), (0, 2), opacity=1.0)
     # Pixels whose centres lie in the view: columns 8 (centre 8.5) … 29, rows 3 (3.5) … 19, and 20.5 no more.
     box = (7.6 - 8, 3.2 - 3, 30.4 - 8, 20.5 - 3)
-    values = reference.upsample(CAMS[:1], (17, 22), box=box)
-    identical(got[3:20, 8:30], VIRIDIS[reference.normalise(values, np.array([[0, 2]], np.float32))[0]])
+    index = reference.index_maps(CAMS[:1], np.array([[0, 2]], np.float32), (17, 22), box=box)[0]
+    identical(got[3:20, 8:30], VIRIDIS[index])
     grey = (got == got[..., :1]).all(-1)
     assert grey[:3].all()
     assert grey[20:].all()

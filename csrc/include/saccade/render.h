@@ -52,7 +52,9 @@ struct Grid {
 /// The canvas that tile() needs for `count` pictures.
 Size grid_size(int64_t count, Size size, const Grid& grid);
 
-/// Fills the canvas, which must have grid_size(), with the background and draws the maps side by side.
+/// Fills the canvas, which must have grid_size(), with the background and draws the maps side by side. `ranges` [N];
+/// null: each map between its own minimum and maximum, which are found while it is in the cache, so that it is read
+/// once.
 void tile(const Canvas& canvas, const Maps& maps, const Range* ranges, Size size, const Grid& grid, const Style& style,
           int threads = 0);
 
