@@ -63,7 +63,8 @@ def index_maps(
     """Sample maps at a size and scale them by their ranges to indices, in one pass.
 
     index = floor(clamp((value - low) * (255 / (high - low)), 0, 255) + 0.5). A map whose range is empty
-    (high <= low) is 0 everywhere; NaN is 0. Bilinear sampling has half-pixel centres and a clamped edge (`align_corners=False`).
+    (high <= low) is 0 everywhere; NaN is 0. Bilinear sampling has half-pixel centres and a clamped edge
+    (`align_corners=False`).
 
     Args:
         maps: float32 [N, h, w].

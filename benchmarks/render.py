@@ -1,0 +1,219 @@
+"""Pictures of maps on one core: overlays beside grad-cam and OpenCV, a layer's tiles beside torchvision and torch.
+
+    python benchmarks/render.py --rounds 30
+
+The range of each map is found inside the time that is measured. Every contender's pictures are compared with the
+NumPy reference before anything is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import cv2
+import harness
+import numpy as np
+import numpy.typing as npt
+import torch
+from pytorch_grad_cam.utils.image import scale_cam_image, show_cam_on_image
+from torchvision.utils import make_grid
+
+from saccade import _native
+from saccade.engine import render
+from saccade.engine.render import reference
+
+F32 = npt.NDArray[np.float32]
+U8 = npt.NDArray[np.uint8]
+
+SIZE, BATCH = 224, 32
+TILES, TILE, COLUMNS, GAP = 4096, 56, 64, 2
+CALLS = {"overlay": 40, "tiles": 1}
+"""Calls in one timed turn: a single overlay is shorter than the clock's own noise."""
+
+ONE, MANY, CAM, CHAIN, COPY = "saccade", f"saccade, batch of {BATCH}", "grad-cam", "cv2 chain", "memcpy"
+GREY, COLOUR, GRID, TORCH = "saccade grey", "saccade viridis", "make_grid", "torch vectorised"
+
+TOLERANCE = 2 / 255
+"""Of the brightest value. The others' pictures are compared as means over 8×8 pixels, since they round elsewhere and one
+step of jet is four levels; ours have to be the reference's in every byte."""
+
+CLAIMS = {
+    "overlay": [(CAM, ONE, 15), (CAM, MANY, 15), (CHAIN, ONE, 6), (CHAIN, MANY, 6)],
+    "tiles": [(GRID, GREY, 30), (GRID, COLOUR, 30), (TORCH, GREY, 8), (TORCH, COLOUR, 8)],
+}
+
+
+def overlays(rng: np.random.Generator) -> tuple[dict[str, Callable[[], Any]], dict[str, Any]]:
+    """Contenders and how they agree: 7×7 maps over 224² photos, jet, half and half."""
+    maps = np.maximum(rng.standard_normal((BATCH, 7, 7)), 0).astype(np.float32)
+    photos = rng.integers(0, 256, (BATCH, SIZE, SIZE, 3), dtype=np.uint8)
+    floats = [np.float32(photo) / 255 for photo in photos]
+    copy = np.empty_like(photos[0])
+
+    def ours(i: int, count: int = 1) -> U8:
+        return render.overlay_pictures(maps[i : i + count], photos[i : i + count], colours="jet", threads=1)
+
+    def grad_cam(i: int) -> U8:
+        return show_cam_on_image(floats[i], scale_cam_image(maps[i : i + 1], (SIZE, SIZE))[0], use_rgb=True)
+
+    def chain(i: int) -> U8:
+        grown = cv2.resize(maps[i], (SIZE, SIZE))
+        index = np.empty((SIZE, SIZE), np.uint8)
+        cv2.normalize(grown, index, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)
+        return cv2.addWeighted(photos[i], 0.5, cv2.applyColorMap(index, cv2.COLORMAP_JET)[..., ::-1], 0.5, 0)
+
+    def chain_bgr(i: int) -> Any:
+        """As it is timed: the photo is taken to be in OpenCV's order, so that nothing has to be turned round."""
+        grown = cv2.resize(maps[i], (SIZE, SIZE))
+        index = cv2.normalize(grown, None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)  # pyright: ignore
+        return cv2.addWeighted(photos[i], 0.5, cv2.applyColorMap(index, cv2.COLORMAP_JET), 0.5, 0)
+
+    some = range(4)
+    expected = np.stack([drawn(maps[i], photos[i]) for i in some]).astype(np.float64)
+    seen = harness.self_test(coarse(expected), TOLERANCE)
+    # The chain scales the map after it has grown, by an extreme that lies a little inside the cells' centres.
+    grown = [reference.upsample(maps[i : i + 1], (SIZE, SIZE))[0] for i in some]
+    as_grown = np.stack([drawn(g, p) for g, p in zip(grown, photos, strict=False)]).astype(np.float64)
+    # grad-cam cuts indices off, and ends by dividing a picture by its own maximum.
+    cut = np.stack([drawn(maps[i], photos[i], cut=True) for i in some]).astype(np.float64)
+    cut *= 255 / cut.max(axis=(1, 2, 3), keepdims=True)
+    errors = {
+        ONE: harness.demand(ONE, np.concatenate([ours(i) for i in some]).astype(np.float64), expected, 0),
+        MANY: harness.demand(MANY, ours(0, BATCH)[: len(expected)].astype(np.float64), expected, 0),
+        CAM: harness.demand(CAM, coarse(np.stack([grad_cam(i) for i in some])), coarse(cut), TOLERANCE),
+        CHAIN: harness.demand(CHAIN, coarse(np.stack([chain(i) for i in some])), coarse(as_grown), TOLERANCE),
+    }
+    return {
+        ONE: partial(ours, 0),
+        MANY: partial(ours, 0, BATCH),
+        CAM: partial(grad_cam, 0),
+        CHAIN: partial(chain_bgr, 0),
+        COPY: partial(np.copyto, copy, photos[0]),
+    }, {"errors": errors, "wrong answers refused": seen}
+
+
+def coarse(pictures: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Means over 8×8 pixels of [N, 224, 224, 3]."""
+    return pictures.reshape(len(pictures), SIZE // 8, 8, SIZE // 8, 8, 3).mean(axis=(2, 4))
+
+
+def drawn(values: F32, photo: U8, cut: bool = False) -> U8:
+    """The reference's overlay of one map; `cut`: an index is cut off instead of rounded."""
+    levels = reference.levels(values[None], reference.value_ranges(values[None, None], zero=True)[:, 0])
+    index = reference.quantise(reference.upsample(levels, (SIZE, SIZE))[0] - np.float32(0.5 if cut else 0))
+    return reference.blend(photo, render.colormap("jet")[index], 128)
+
+
+def tiles(rng: np.random.Generator) -> tuple[dict[str, Callable[[], Any]], dict[str, Any]]:
+    """Contenders and how they agree: 4096 maps of 56×56, each between its own limits, 64 in a row."""
+    maps = rng.standard_normal((TILES, TILE, TILE)).astype(np.float32)
+    tensor = torch.from_numpy(maps)[:, None]
+    copy = np.empty_like(maps)
+
+    def ours(colours: str, count: int = TILES) -> U8:
+        return render.channel_mosaic(maps[:count], TILE, COLUMNS, None, colours, GAP)
+
+    def grid(count: int = TILES) -> torch.Tensor:
+        return make_grid(tensor[:count], COLUMNS, GAP, normalize=True, scale_each=True, pad_value=1)
+
+    def vectorised(count: int = TILES) -> torch.Tensor:
+        low = tensor[:count].amin((1, 2, 3), keepdim=True)
+        high = tensor[:count].amax((1, 2, 3), keepdim=True)
+        return make_grid((tensor[:count] - low) / (high - low).clamp(min=1e-5), COLUMNS, GAP, pad_value=1)
+
+    some = 2 * COLUMNS
+    ranges = reference.value_ranges(maps[:some, None])[:, 0]
+
+    def wanted(colours: str) -> npt.NDArray[np.float64]:
+        table = render.colormap(colours)
+        return reference.tile(maps[:some], ranges, (TILE, TILE), COLUMNS, GAP, (255,) * 3, table).astype(np.float64)
+
+    def bytes_of(picture: torch.Tensor) -> npt.NDArray[np.float64]:
+        return np.floor(picture.permute(1, 2, 0).numpy() * 255.0 + 0.5)
+
+    expected = wanted("gray")
+    seen = harness.self_test(expected, TOLERANCE)
+    errors = {
+        GREY: harness.demand(GREY, ours("gray", some).astype(np.float64), expected, 0),
+        COLOUR: harness.demand(COLOUR, ours("viridis", some).astype(np.float64), wanted("viridis"), 0),
+        GRID: harness.demand(GRID, bytes_of(grid(some)), expected, TOLERANCE),
+        TORCH: harness.demand(TORCH, bytes_of(vectorised(some)), expected, TOLERANCE),
+    }
+    return {
+        GREY: partial(ours, "gray"),
+        COLOUR: partial(ours, "viridis"),
+        GRID: grid,
+        TORCH: vectorised,
+        COPY: partial(np.copyto, copy, maps),
+    }, {"errors": errors, "wrong answers refused": seen}
+
+
+def measure(name: str, rounds: int, patience: float) -> None:
+    """One kind of picture; writes `results/render-NAME.json`."""
+    contenders, agreement = {"overlay": overlays, "tiles": tiles}[name](np.random.default_rng(0))
+    calls = CALLS[name]
+
+    def turn(call: Callable[[], Any], times: int) -> Callable[[int], None]:
+        def run(_: int) -> None:
+            for _ in range(times):
+                call()
+
+        return run
+
+    # A batch counts as its pictures: 40 calls of one, 1 call of 32 and the ratio put right by 40 ÷ 32.
+    pictures = {n: BATCH if n == MANY else calls for n in contenders}
+    turns = {n: turn(call, 1 if n == MANY else calls) for n, call in contenders.items()}
+    with harness.load_watched() as load:
+        samples = harness.interleave(turns, rounds, patience=patience)
+    for n, found in samples.items():
+        found.wall = [seconds / pictures[n] for seconds in found.wall]
+        found.cpu = [seconds / pictures[n] for seconds in found.cpu]
+    figures, ratios = {}, []
+    for above, below, bound in CLAIMS[name]:
+        found = harness.ratio(samples, above, below)
+        ratios.append(found)
+        figures[f"{name}: {above} ÷ {below} ≥ {bound}"] = harness.verdict(found, lambda m, bound=bound: m >= bound)
+    ratios += [harness.ratio(samples, n, COPY) for n in contenders if n.startswith("saccade")]
+    versions = harness.versions("numpy", "torch", "torchvision", "grad-cam", "opencv-python-headless")
+    path = harness.write(
+        f"render-{name}",
+        {
+            "benchmark": "render",
+            "versions": versions,
+            "settings": {"path": _native.isa(), "cores": 1, "threads": 1, "calls in a turn": calls},
+            "load": load,
+            "agreement": {"tolerance": TOLERANCE, **agreement},
+            "figures": figures,
+            "milliseconds": {n: harness.summary([s * 1e3 for s in found.wall]) for n, found in samples.items()},
+            "ratios": ratios,
+            "samples": harness.rounded(samples),
+        },
+    )
+    for n, found in samples.items():
+        print(f"  {n}: {np.median(found.wall) * 1e3:.3f} ms")
+    print("\n".join("  " + harness.line(found) for found in ratios))
+    print("\n".join(f"  {text}: {met}" for text, met in figures.items()))
+    print(f"  {path.relative_to(harness.ROOT)}  (others took {load['others']:.0%} of the machine)")
+
+
+def main() -> None:
+    """Measure on one core."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--patience", type=float, default=60, help="seconds to wait for a quiet machine")
+    parser.add_argument("--core", type=int, help="which core; the last one that may be used by default")
+    options = parser.parse_args()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0)) if options.core is None else options.core})
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    for name in CLAIMS:
+        measure(name, options.rounds, options.patience)
+
+
+if __name__ == "__main__":
+    main()
