@@ -46,7 +46,7 @@ test-slow: $(VENV)/.developing
 
 test-cpp: $(VENV)/.made
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cmake -S . -B build/asan -G Ninja -DCMAKE_BUILD_TYPE=Debug \
-		-DSACCADE_PYTHON=OFF -DSACCADE_TESTS=ON -DSACCADE_SANITIZE=address,undefined
+		-DSACCADE_PYTHON=OFF -DSACCADE_TESTS=ON -DSACCADE_CUDA=OFF -DSACCADE_SANITIZE=address,undefined
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cmake --build build/asan
 	$(BIN)/ctest --test-dir build/asan --output-on-failure
 

@@ -1,12 +1,11 @@
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
+#include "checks.h"
 #include "load.h"
 #include "parallel.h"
 #include "ranges.h"
 #include "rows.h"
-#include "saccade/error.h"
 #include "saccade/pixel.h"
 #include "saccade/render.h"
 #include "sample.h"
@@ -77,40 +76,6 @@ void Pen::draw(int64_t n, Range range, const Box* box, int64_t top, int64_t bott
     }
 }
 
-void check_maps(const Maps& maps, Size size, const Style& style) {
-    if (maps.h < 1 || maps.w < 1) fail("render: maps must have values; these are ", maps.h, "x", maps.w);
-    if (size.height < 1 || size.width < 1) {
-        fail("render: the size must be at least 1x1 pixels, not ", size.width, "x", size.height);
-    }
-    if (style.opacity < 0 || style.opacity > 256) fail("render: opacity must be 0 to 256, not ", style.opacity);
-}
-
-void check_canvas(const Canvas& canvas) {
-    if (canvas.c != 3) fail("render: the canvas must be RGB [H, W, 3]; it has ", canvas.c, " channels");
-}
-
-void check_photos(const Images& photos, const Maps& maps, Size size) {
-    if (photos.n != maps.n) fail("render: ", maps.n, " maps came with ", photos.n, " photos; give one for each map");
-    if (photos.h != size.height || photos.w != size.width) {
-        fail("render: the photos are ", photos.w, "x", photos.h, " pixels and the pictures ", size.width, "x",
-             size.height, "; resize the photos first");
-    }
-    if (photos.c != 1 && photos.c != 3) fail("render: photos must have 1 or 3 channels, not ", photos.c);
-}
-
-void check_place(const Canvas& canvas, Size size, const Place& place, int64_t index) {
-    if (place.x >= 0 && place.y >= 0 && place.x <= canvas.w - size.width && place.y <= canvas.h - size.height) return;
-    fail("render: places[", index, "] = (", place.x, ", ", place.y, ") puts a ", size.width, "x", size.height,
-         " picture outside a ", canvas.w, "x", canvas.h, " canvas; give (x, y) of a corner that leaves room for it");
-}
-
-void check_box(const Box& box, int64_t index) {
-    const double width = box.right - box.left, height = box.bottom - box.top;
-    if (width > 0.0 && height > 0.0 && std::isfinite(width) && std::isfinite(height)) return;
-    fail("render: boxes[", index, "] = (", box.left, ", ", box.top, ", ", box.right, ", ", box.bottom,
-         ") has no area; expected left < right and top < bottom");
-}
-
 }  // namespace
 
 void index_maps(const Maps& maps, const Range* ranges, Size size, Sampling sampling, uint8_t* indices, int threads) {
@@ -153,22 +118,11 @@ void overlay(const Canvas& canvas, const Maps& maps, const Range* ranges, const 
     });
 }
 
-Size grid_size(int64_t count, Size size, const Grid& grid) {
-    if (grid.columns < 1) fail("render: a grid needs at least 1 column, not ", grid.columns);
-    if (grid.gap < 0 || grid.gap > 4096) fail("render: the gap must be 0 to 4096 pixels, not ", grid.gap);
-    const int64_t columns = std::min(grid.columns, std::max<int64_t>(count, 1));
-    const int64_t rows = (count + columns - 1) / columns;
-    return {rows * (size.height + grid.gap) + grid.gap, columns * (size.width + grid.gap) + grid.gap};
-}
-
 void tile(const Canvas& canvas, const Maps& maps, const Range* ranges, Size size, const Grid& grid, const Style& style,
           int threads) {
     check_canvas(canvas);
     check_maps(maps, size, style);
-    const Size needed = grid_size(maps.n, size, grid);
-    if (canvas.h != needed.height || canvas.w != needed.width) {
-        fail("render: the grid needs a ", needed.width, "x", needed.height, " canvas, not ", canvas.w, "x", canvas.h);
-    }
+    check_grid(canvas, maps.n, size, grid);
     const int64_t columns = std::min(grid.columns, std::max<int64_t>(maps.n, 1));
     const Palette palette(*style.colours);
     const Colour background{{grid.background[0], grid.background[1], grid.background[2], 0}};

@@ -5,10 +5,10 @@
 #include <cmath>
 #include <vector>
 
+#include "checks.h"
 #include "load.h"
 #include "parallel.h"
 #include "rows.h"
-#include "saccade/error.h"
 
 namespace saccade {
 namespace {
@@ -88,16 +88,12 @@ Range own_range(const Maps& maps, int64_t index) {
 }
 
 void value_ranges(const MapStack& maps, const RangeOptions& options, Range* ranges, int threads) {
-    const double low = options.low_percentile, high = options.high_percentile;
-    if (!(low >= 0.0 && low < high && high <= 100.0)) {
-        fail("render: percentiles must be 0 <= low < high <= 100, not (", low, ", ", high, ")");
-    }
-    const int64_t count = maps.n * maps.c;
-    const int64_t group = options.scope == Scope::kMap ? 1 : options.scope == Scope::kImage ? maps.c : count;
+    check_range_options(options);
+    const int64_t count = maps.n * maps.c, group = group_size(maps, options.scope);
     const int workers = useful_threads(threads, count * maps.h * maps.w, 1 << 16);
     if (group == 0 || count == 0) return;
 
-    if (low > 0.0 || high < 100.0) {
+    if (options.low_percentile > 0.0 || options.high_percentile < 100.0) {
         parallel_for(count / group, workers, [&](int64_t part) {
             std::vector<float> row, values;
             values.reserve(static_cast<size_t>(group * maps.h * maps.w));
