@@ -38,8 +38,8 @@ ONE, MANY, CAM, CHAIN, COPY = "saccade", f"saccade, batch of {BATCH}", "grad-cam
 GREY, COLOUR, GRID, TORCH = "saccade grey", "saccade viridis", "make_grid", "torch vectorised"
 
 TOLERANCE = 2 / 255
-"""Of the brightest value. The others' pictures are compared as means over 8×8 pixels, since they round elsewhere and one
-step of jet is four levels; ours have to be the reference's in every byte."""
+"""Of the brightest value. The others' pictures are compared as means over 8×8 pixels, since they round elsewhere and
+one step of jet is four levels; ours have to be the reference's in every byte."""
 
 CLAIMS = {
     "overlay": [(CAM, ONE, 15), (CAM, MANY, 15), (CHAIN, ONE, 6), (CHAIN, MANY, 6)],

@@ -2,11 +2,12 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <cstring>
 #include <optional>
 #include <vector>
 
 #include "buffers.h"
+#include "cuda.h"
+#include "names.h"
 #include "saccade/colormap.h"
 #include "saccade/isa.h"
 #include "saccade/render.h"
@@ -16,33 +17,6 @@ namespace saccade::bindings {
 namespace {
 
 using Release = py::gil_scoped_release;
-
-Scope scope_named(const std::string& name) {
-    if (name == "map") return Scope::kMap;
-    if (name == "image") return Scope::kImage;
-    if (name == "batch") return Scope::kBatch;
-    fail("render: scope must be map, image or batch, not '", name, "'");
-}
-
-Sampling sampling_named(const std::string& name) {
-    if (name == "bilinear") return Sampling::kBilinear;
-    if (name == "nearest") return Sampling::kNearest;
-    fail("render: sampling must be bilinear or nearest, not '", name, "'");
-}
-
-Filter filter_named(const std::string& name) {
-    if (name == "bilinear") return Filter::kBilinear;
-    if (name == "bicubic") return Filter::kBicubic;
-    fail("resize: filter must be bilinear or bicubic, not '", name, "'");
-}
-
-Colormap colours_from(const py::buffer& buffer) {
-    const py::buffer_info info = request<uint8_t>(buffer, "the colour table", "[256, 3]", 2);
-    using Rgb = std::array<uint8_t, 3>;
-    Colormap colours;
-    std::memcpy(colours.data(), table<Rgb, uint8_t>(info, "the colour table", 256), colours.size());
-    return colours;
-}
 
 void bind_value_ranges(const py::buffer& maps_buffer, const std::string& scope, double low, double high, bool zero,
                        const py::buffer& out, int threads) {
@@ -99,10 +73,6 @@ void bind_overlay(const py::buffer& canvas_buffer, const py::buffer& maps_buffer
     const Canvas target = canvas(canvas_info);
     const Release nogil;
     overlay(target, view, ranges, photos ? &*photos : nullptr, {height, width}, places, boxes, style, threads);
-}
-
-Grid grid_from(int64_t columns, int64_t gap, const std::array<uint8_t, 3>& background) {
-    return {columns, gap, {background[0], background[1], background[2]}};
 }
 
 void bind_tile(const py::buffer& canvas_buffer, const py::buffer& maps_buffer,
@@ -172,6 +142,7 @@ PYBIND11_MODULE(_native, m) {
         const Colormap& table = colormap(name);
         return py::bytes(reinterpret_cast<const char*>(table.data()), table.size());
     });
+    bind_cuda(m);
     m.def("isa", &isa);
     m.def("colormap_names", &colormap_names);
 }

@@ -220,8 +220,8 @@ SACCADE_HD Extremes with(Extremes found, float value) {
 
 /// A thread's share of map `index` of the stack, four values at once where they lie side by side.
 SACCADE_HD Extremes extremes_of_share(const MapStack& maps, int64_t index, int thread) {
-    const char* map = reinterpret_cast<const char*>(maps.data) + index / maps.c * maps.stride_n +
-                      index % maps.c * maps.stride_c;
+    const char* map =
+        reinterpret_cast<const char*>(maps.data) + index / maps.c * maps.stride_n + index % maps.c * maps.stride_c;
     const int64_t count = maps.h * maps.w;
     const bool packed = maps.stride_w == sizeof(float) && maps.stride_h == maps.w * maps.stride_w &&
                         reinterpret_cast<uintptr_t>(map) % kBytes == 0;

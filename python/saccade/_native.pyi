@@ -43,3 +43,34 @@ def resize(
 def colormap(name: str, /) -> bytes: ...
 def colormap_names() -> list[str]: ...
 def isa() -> str: ...
+def cuda_built() -> bool: ...
+def cuda_value_ranges(maps: Any, scope: str, zero: bool, out: Any, stream: int, /) -> None: ...
+def cuda_overlay(
+    canvas: Any,
+    maps: Any,
+    ranges: Any,
+    photos: Any | None,
+    height: int,
+    width: int,
+    places: Any,
+    boxes: Any | None,
+    colours: Array,
+    opacity: int,
+    sampling: str,
+    stream: int,
+    /,
+) -> None: ...
+def cuda_tile(
+    canvas: Any,
+    maps: Any,
+    ranges: Any,
+    height: int,
+    width: int,
+    columns: int,
+    gap: int,
+    background: tuple[int, int, int],
+    colours: Array,
+    sampling: str,
+    stream: int,
+    /,
+) -> None: ...

@@ -1,5 +1,7 @@
 // The CUDA launches without a GPU: what each thread does runs in loops, block by block, and has to make what the CPU
 // makes, byte for byte.
+#include "saccade/cuda.h"
+
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
@@ -8,7 +10,6 @@
 
 #include "../../csrc/cuda/job.h"
 #include "check.h"
-#include "saccade/cuda.h"
 
 using namespace saccade;
 
