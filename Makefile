@@ -4,8 +4,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-NATIVE := CMakeLists.txt setup.py pyproject.toml $(wildcard csrc/*/*.cpp csrc/*/*.h csrc/*/*.inc csrc/include/saccade/*)
-CXX_FILES := $(wildcard csrc/*/*.cpp csrc/*/*.h csrc/include/saccade/*.h tests/cpp/*.cpp tests/cpp/*.h)
+NATIVE := CMakeLists.txt setup.py pyproject.toml $(wildcard csrc/*/*.cpp csrc/*/*.cu csrc/*/*.h csrc/*/*.inc csrc/include/saccade/*)
+CXX_FILES := $(wildcard csrc/*/*.cpp csrc/*/*.cu csrc/*/*.h csrc/include/saccade/*.h tests/cpp/*.cpp tests/cpp/*.h)
 
 .PHONY: help demo test test-python test-cpp test-slow lint format bench clean
 
@@ -64,6 +64,7 @@ format: $(VENV)/.developing
 bench: $(VENV)/.developing
 	$(BIN)/python benchmarks/explain.py
 	$(BIN)/python benchmarks/folder.py
+	$(BIN)/python benchmarks/render.py
 
 clean:
 	rm -rf build dist demo-out $(VENV) python/*.egg-info python/saccade/_native*.so

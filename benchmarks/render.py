@@ -51,8 +51,8 @@ def overlays(rng: np.random.Generator) -> tuple[dict[str, Callable[[], Any]], di
     """Contenders and how they agree: 7×7 maps over 224² photos, jet, half and half."""
     maps = np.maximum(rng.standard_normal((BATCH, 7, 7)), 0).astype(np.float32)
     photos = rng.integers(0, 256, (BATCH, SIZE, SIZE, 3), dtype=np.uint8)
-    floats = [np.float32(photo) / 255 for photo in photos]
-    copy = np.empty_like(photos[0])
+    floats: list[F32] = [np.asarray(photo / 255, np.float32) for photo in photos]
+    copy, index_memory = np.empty_like(photos[0]), np.empty((SIZE, SIZE), np.uint8)
 
     def ours(i: int, count: int = 1) -> U8:
         return render.overlay_pictures(maps[i : i + count], photos[i : i + count], colours="jet", threads=1)
@@ -60,16 +60,10 @@ def overlays(rng: np.random.Generator) -> tuple[dict[str, Callable[[], Any]], di
     def grad_cam(i: int) -> U8:
         return show_cam_on_image(floats[i], scale_cam_image(maps[i : i + 1], (SIZE, SIZE))[0], use_rgb=True)
 
-    def chain(i: int) -> U8:
+    def chain(i: int) -> npt.NDArray[Any]:
+        """The photo is taken to be in OpenCV's order, so that nothing has to be turned round."""
         grown = cv2.resize(maps[i], (SIZE, SIZE))
-        index = np.empty((SIZE, SIZE), np.uint8)
-        cv2.normalize(grown, index, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)
-        return cv2.addWeighted(photos[i], 0.5, cv2.applyColorMap(index, cv2.COLORMAP_JET)[..., ::-1], 0.5, 0)
-
-    def chain_bgr(i: int) -> Any:
-        """As it is timed: the photo is taken to be in OpenCV's order, so that nothing has to be turned round."""
-        grown = cv2.resize(maps[i], (SIZE, SIZE))
-        index = cv2.normalize(grown, None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)  # pyright: ignore
+        index = cv2.normalize(grown, index_memory, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)
         return cv2.addWeighted(photos[i], 0.5, cv2.applyColorMap(index, cv2.COLORMAP_JET), 0.5, 0)
 
     some = range(4)
@@ -77,7 +71,7 @@ def overlays(rng: np.random.Generator) -> tuple[dict[str, Callable[[], Any]], di
     seen = harness.self_test(coarse(expected), TOLERANCE)
     # The chain scales the map after it has grown, by an extreme that lies a little inside the cells' centres.
     grown = [reference.upsample(maps[i : i + 1], (SIZE, SIZE))[0] for i in some]
-    as_grown = np.stack([drawn(g, p) for g, p in zip(grown, photos, strict=False)]).astype(np.float64)
+    as_grown = np.stack([drawn(g, p[..., ::-1])[..., ::-1] for g, p in zip(grown, photos, strict=False)])
     # grad-cam cuts indices off, and ends by dividing a picture by its own maximum.
     cut = np.stack([drawn(maps[i], photos[i], cut=True) for i in some]).astype(np.float64)
     cut *= 255 / cut.max(axis=(1, 2, 3), keepdims=True)
@@ -91,7 +85,7 @@ def overlays(rng: np.random.Generator) -> tuple[dict[str, Callable[[], Any]], di
         ONE: partial(ours, 0),
         MANY: partial(ours, 0, BATCH),
         CAM: partial(grad_cam, 0),
-        CHAIN: partial(chain_bgr, 0),
+        CHAIN: partial(chain, 0),
         COPY: partial(np.copyto, copy, photos[0]),
     }, {"errors": errors, "wrong answers refused": seen}
 
@@ -130,7 +124,7 @@ def tiles(rng: np.random.Generator) -> tuple[dict[str, Callable[[], Any]], dict[
 
     def wanted(colours: str) -> npt.NDArray[np.float64]:
         table = render.colormap(colours)
-        return reference.tile(maps[:some], ranges, (TILE, TILE), COLUMNS, GAP, (255,) * 3, table).astype(np.float64)
+        return reference.tile(maps[:some], ranges, (TILE, TILE), COLUMNS, GAP, (255, 255, 255), table).astype(np.float64)
 
     def bytes_of(picture: torch.Tensor) -> npt.NDArray[np.float64]:
         return np.floor(picture.permute(1, 2, 0).numpy() * 255.0 + 0.5)

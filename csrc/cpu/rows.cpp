@@ -25,8 +25,9 @@ constexpr const char* kIsa = "avx2";
 constexpr const char* kIsa = "baseline";
 #endif
 
-/// Running results side by side: without them the loop is one long chain of comparisons.
-void extremes(const float* SACCADE_RESTRICT values, int64_t count, float* low, float* high) {
+/// Running results side by side: without them the loop is one long chain of comparisons. A NaN is never less or more.
+template <bool kFinite>
+void extremes_among(const float* SACCADE_RESTRICT values, int64_t count, float* low, float* high) {
     constexpr int kLanes = 32;
     float lows[kLanes], highs[kLanes];
     for (int lane = 0; lane < kLanes; ++lane) {
@@ -34,9 +35,8 @@ void extremes(const float* SACCADE_RESTRICT values, int64_t count, float* low, f
         highs[lane] = *high;
     }
     const auto take = [&](int lane, float value) {
-        // A NaN fails both comparisons; an infinity is stopped by the limits.
-        const float below = value >= -FLT_MAX ? value : FLT_MAX;
-        const float above = value <= FLT_MAX ? value : -FLT_MAX;
+        const float below = kFinite && !(value >= -FLT_MAX) ? FLT_MAX : value;
+        const float above = kFinite && !(value <= FLT_MAX) ? -FLT_MAX : value;
         lows[lane] = below < lows[lane] ? below : lows[lane];
         highs[lane] = above > highs[lane] ? above : highs[lane];
     };
@@ -45,10 +45,25 @@ void extremes(const float* SACCADE_RESTRICT values, int64_t count, float* low, f
         for (int lane = 0; lane < kLanes; ++lane) take(lane, values[i + lane]);
     }
     for (int lane = 0; i < count; ++i, ++lane) take(lane, values[i]);
-    for (int lane = 0; lane < kLanes; ++lane) {
-        *low = lows[lane] < *low ? lows[lane] : *low;
-        *high = highs[lane] > *high ? highs[lane] : *high;
+    for (int half = kLanes / 2; half > 0; half /= 2) {
+        for (int lane = 0; lane < half; ++lane) {
+            lows[lane] = lows[lane + half] < lows[lane] ? lows[lane + half] : lows[lane];
+            highs[lane] = highs[lane + half] > highs[lane] ? highs[lane + half] : highs[lane];
+        }
     }
+    *low = lows[0];
+    *high = highs[0];
+}
+
+/// Infinities are seldom: they are looked for only where one was found, since that takes three times the instructions.
+void extremes(const float* values, int64_t count, float* low, float* high) {
+    float lowest = *low, highest = *high;
+    extremes_among<false>(values, count, &lowest, &highest);
+    if (lowest < -FLT_MAX || highest > FLT_MAX) {
+        return extremes_among<true>(values, count, low, high);
+    }
+    *low = lowest;
+    *high = highest;
 }
 
 void levels(const float* SACCADE_RESTRICT values, Scale scale, int64_t count, float* SACCADE_RESTRICT out) {
