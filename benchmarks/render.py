@@ -51,14 +51,14 @@ def overlays(rng: np.random.Generator) -> tuple[dict[str, Callable[[], Any]], di
     """Contenders and how they agree: 7×7 maps over 224² photos, jet, half and half."""
     maps = np.maximum(rng.standard_normal((BATCH, 7, 7)), 0).astype(np.float32)
     photos = rng.integers(0, 256, (BATCH, SIZE, SIZE, 3), dtype=np.uint8)
-    floats: list[F32] = [np.asarray(photo / 255, np.float32) for photo in photos]
+    floats = [(photo / 255).astype(np.float32) for photo in photos]
     copy, index_memory = np.empty_like(photos[0]), np.empty((SIZE, SIZE), np.uint8)
 
     def ours(i: int, count: int = 1) -> U8:
         return render.overlay_pictures(maps[i : i + count], photos[i : i + count], colours="jet", threads=1)
 
     def grad_cam(i: int) -> U8:
-        return show_cam_on_image(floats[i], scale_cam_image(maps[i : i + 1], (SIZE, SIZE))[0], use_rgb=True)
+        return show_cam_on_image(floats[i], np.asarray(scale_cam_image(maps[i : i + 1], (SIZE, SIZE)))[0], use_rgb=True)
 
     def chain(i: int) -> npt.NDArray[Any]:
         """The photo is taken to be in OpenCV's order, so that nothing has to be turned round."""
@@ -123,8 +123,9 @@ def tiles(rng: np.random.Generator) -> tuple[dict[str, Callable[[], Any]], dict[
     ranges = reference.value_ranges(maps[:some, None])[:, 0]
 
     def wanted(colours: str) -> npt.NDArray[np.float64]:
+        white = (255, 255, 255)
         table = render.colormap(colours)
-        return reference.tile(maps[:some], ranges, (TILE, TILE), COLUMNS, GAP, (255, 255, 255), table).astype(np.float64)
+        return reference.tile(maps[:some], ranges, (TILE, TILE), COLUMNS, GAP, white, table).astype(np.float64)
 
     def bytes_of(picture: torch.Tensor) -> npt.NDArray[np.float64]:
         return np.floor(picture.permute(1, 2, 0).numpy() * 255.0 + 0.5)
