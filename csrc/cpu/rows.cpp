@@ -103,8 +103,8 @@ void grey(const uint8_t* SACCADE_RESTRICT index, int64_t count, uint8_t* SACCADE
 void colour(const uint8_t* SACCADE_RESTRICT index, const Colour* SACCADE_RESTRICT table, bool is_grey, int64_t count,
             uint8_t* SACCADE_RESTRICT out) {
     if (is_grey) return grey(index, count, out);
-    // Four bytes at once, of which the next pixel overwrites the last: one load and one store for each pixel. Gathering
-    // eight with AVX2 is slower than eight loads, and eight to a turn leave little to the loop itself.
+    // Four bytes at once, of which the next pixel overwrites the last: one load and one store for each pixel, and eight
+    // to a turn leave little to the loop itself.
     constexpr int kTurn = 8;
     int64_t x = 0;
     for (; x + kTurn < count; x += kTurn) {
