@@ -32,6 +32,8 @@ BOTH = {  # what the article and its readers ask for: both runtimes
     *("timm/swin_tiny_patch4_window7_224", "timm/convnext_tiny"),
 }
 METHODS = ("grad-cam", "saliency")
+SMALLER = 224
+"""The side of the pictures, where the proof in float64 at the network's own size takes more memory than there is."""
 
 
 def main() -> None:
@@ -41,17 +43,22 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="only write the table from the results that are there")
     parser.add_argument("--minutes", type=float, default=1e9, help="start no further network after so many")
     parser.add_argument("--gib", type=float, default=14, help="memory that one network may take")
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(compile_one(*options.one)))
+        name, to, side = options.one
+        print(json.dumps(compile_one(name, to, int(side))))
         return
     begin = time.monotonic()
     for name, to in [] if options.table else _jobs(options.networks):
         if time.monotonic() - begin > 60 * options.minutes:
             break
         known = _known()
-        known[f"{name} {to}"] = found = _in_a_process(name, to, options.gib)
+        found = _in_a_process(name, to, options.gib, None)
+        if "more than" in found.get("refused", ""):  # a smaller picture may fit
+            smaller = _in_a_process(name, to, options.gib, SMALLER)
+            found = found if "refused" in smaller else {**smaller, "side": SMALLER}
+        known[f"{name} {to}"] = found
         RESULTS.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         print(f"{name} {to}: {found.get('refused') or 'proven'} ({found['seconds']} s)", flush=True)
     TABLE.write_text(table(_known()), encoding="utf-8")
@@ -73,9 +80,9 @@ def _jobs(asked: list[str]) -> list[tuple[str, str]]:
     return [job for job in jobs if asked or " ".join(job) not in _known()]
 
 
-def _in_a_process(name: str, to: str, gib: float) -> dict[str, Any]:
+def _in_a_process(name: str, to: str, gib: float, side: int | None) -> dict[str, Any]:
     begin = time.monotonic()
-    words = [sys.executable, str(Path(__file__).resolve()), "--one", name, to, "--gib", str(gib)]
+    words = [sys.executable, str(Path(__file__).resolve()), "--one", name, to, str(side or 0)]
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (int(gib * 2**30), int(gib * 2**30)))
@@ -88,17 +95,21 @@ def _in_a_process(name: str, to: str, gib: float) -> dict[str, Any]:
         found = {"refused": f"not tried: more than {gib:g} GiB of memory" if memory else last[:300]}
     else:
         found = json.loads(lines[-1])
+        if "allocate memory" in found.get("refused", ""):
+            found = {"refused": f"not tried: more than {gib:g} GiB of memory"}
     return {**found, "seconds": round(time.monotonic() - begin)}
 
 
-def compile_one(name: str, to: str) -> dict[str, Any]:
-    """Compile one network for one runtime; what its proof measured, or why it was refused."""
+def compile_one(name: str, to: str, side: int) -> dict[str, Any]:
+    """Compile one network for one runtime, for pictures of `side` or 0 for its own; what its proof measured, or why it
+    was refused.
+    """
     from saccade.engine import pipeline
     from saccade.engine.compiler import SUFFIX, load_model
-    from saccade.engine.contract import SaccadeError
+    from saccade.engine.contract import ModelOptions, SaccadeError
 
     try:
-        model = load_model(name, "random")
+        model = load_model(name, "random", ModelOptions(input_size=(side, side) if side else None))
         found: dict[str, Any] = {"parameters": sum(v.numel() for v in model.network.state.values())}
         with tempfile.TemporaryDirectory() as folder:
             spec = pipeline.compile_program(model, METHODS, Path(folder, f"p{SUFFIX[to]}"), to)  # pyright: ignore[reportArgumentType]
@@ -135,7 +146,7 @@ def table(known: dict[str, dict[str, Any]]) -> str:
         if "refused" in r:
             refused.append(f"| {name} | {to} | {r['refused'].removeprefix('compile: ')} |")
             continue
-        size = "×".join(map(str, r["shape"]))
+        size = "×".join(map(str, r["shape"])) + (f" (pictures of {r['side']}²)" if "side" in r else "")
         errors = " | ".join(f"{r[k]:.0e}" for k in ("float64", "grad_cam", "saliency"))
         lines.append(f"| {name} | {to} | {r['parameters'] / 1e6:.1f} | `{r['layer']}` | {size} | {errors} |")
     count = len({key.split()[0] for key, r in known.items() if "refused" not in r})
