@@ -4,9 +4,10 @@
     python benchmarks/networks.py torchvision/vgg16   # these again
     python benchmarks/networks.py --table             # only write docs/networks.md
 
-Each is compiled with random weights for Grad-CAM and saliency, and proven: the graph against autograd in float64, the
-file in its own runtime in float32. A network that cannot be compiled is in the table with the reason. Results go to
-`results/networks.json`, one network after the other, and from there to `docs/networks.md`.
+The examples' own are there too. Each is compiled with random weights for Grad-CAM and saliency, and proven: the graph
+against autograd in float64, the file in its own runtime in float32. A network that cannot be compiled is in the table
+with the reason. Results go to `results/networks.json`, one network after the other, and from there to
+`docs/networks.md`, together with those of the parity tests.
 """
 
 from __future__ import annotations
@@ -24,12 +25,20 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, TABLE = ROOT / "benchmarks" / "results" / "networks.json", ROOT / "docs" / "networks.md"
+PARITY = RESULTS.with_name("parity.json")
 
+OWN = {  # the examples' own: their input (height, width) and what is explained
+    "examples.robot:cifar10_resnet20": ((32, 32), "class"),
+    "examples.robot:dronet_v2": ((200, 200), "outputs"),
+    "examples.robot:long_range_perception": ((64, 80), "outputs"),
+    "examples.unet_mri.network:unet": ((256, 256), "region"),
+}
 BOTH = {  # what the article and its readers ask for: both runtimes
     *(f"torchvision/{n}" for n in ("alexnet", "vgg16", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152")),
     *("torchvision/mobilenet_v2", "torchvision/mobilenet_v3_small", "torchvision/squeezenet1_0"),
     *(f"timm/{n}" for n in ("seresnet50", "legacy_senet154", "vit_small_patch16_224")),
     *("timm/swin_tiny_patch4_window7_224", "timm/convnext_tiny"),
+    *OWN,
 }
 METHODS = ("grad-cam", "saliency")
 SMALLER = 224
@@ -87,7 +96,7 @@ def _in_a_process(name: str, to: str, gib: float, side: int | None) -> dict[str,
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (int(gib * 2**30), int(gib * 2**30)))
 
-    done = subprocess.run(words, capture_output=True, text=True, preexec_fn=limit)
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, preexec_fn=limit)
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
         last = (done.stderr.strip().splitlines() or [f"the process ended with {done.returncode}"])[-1]
@@ -100,7 +109,7 @@ def _in_a_process(name: str, to: str, gib: float, side: int | None) -> dict[str,
     return {**found, "seconds": round(time.monotonic() - begin)}
 
 
-def compile_one(name: str, to: str, side: int) -> dict[str, Any]:
+def compile_one(name: str, to: Any, side: int) -> dict[str, Any]:
     """Compile one network for one runtime, for pictures of `side` or 0 for its own; what its proof measured, or why it
     was refused.
     """
@@ -109,10 +118,12 @@ def compile_one(name: str, to: str, side: int) -> dict[str, Any]:
     from saccade.engine.contract import ModelOptions, SaccadeError
 
     try:
-        model = load_model(name, "random", ModelOptions(input_size=(side, side) if side else None))
+        size, target = OWN.get(name, ((side, side) if side else None, "class"))
+        model = load_model(name, "random", ModelOptions(input_size=size))
         found: dict[str, Any] = {"parameters": sum(v.numel() for v in model.network.state.values())}
         with tempfile.TemporaryDirectory() as folder:
-            spec = pipeline.compile_program(model, METHODS, Path(folder, f"p{SUFFIX[to]}"), to)  # pyright: ignore[reportArgumentType]
+            path = Path(folder, f"p{SUFFIX[to]}")
+            spec = pipeline.compile_program(model, METHODS, path, to, None, target)
     except SaccadeError as error:
         return {"refused": str(error)}
     except MemoryError:
@@ -153,7 +164,31 @@ def table(known: dict[str, dict[str, Any]]) -> str:
     tail = f"\n{count} networks compile.\n"
     if refused:
         tail += "\n## Refused\n\n| network | runtime | reason |\n|---|---|---|\n" + "\n".join(refused) + "\n"
-    return HEAD + "\n".join(lines) + "\n" + tail
+    return HEAD + "\n".join(lines) + "\n" + tail + photos(json.loads(PARITY.read_text(encoding="utf-8")))
+
+
+PHOTOS = """
+## Over photos
+
+Made by `SACCADE_PARITY=benchmarks/results/parity.json make test-slow`. Every map against hooks and autograd in float64,
+RMS of the relative L2 error over so many photos, in batches of 1, 3 and 8: eager PyTorch in float32 itself, then the
+program in each runtime, which may have 3 times eager's error and 1e-5. Trained weights where there are any in the
+shared data.
+
+| network | photos | Grad-CAM: eager | ONNX Runtime | TorchScript | saliency: eager | ONNX Runtime | TorchScript |
+|---|---|---|---|---|---|---|---|
+"""
+
+
+def photos(known: dict[str, dict[str, Any]]) -> str:
+    """What the parity tests measured, as Markdown."""
+    lines = []
+    for name, r in known.items():
+        each = [
+            r[who][m]["rms_l2"] for m in ("grad_cam", "saliency") for who in ("eager", "onnxruntime", "torchscript")
+        ]
+        lines.append(f"| {name} | {r['photos']} | " + " | ".join(f"{value:.1e}" for value in each) + " |")
+    return PHOTOS + "\n".join(lines) + "\n"
 
 
 def _by_number(text: str) -> list[tuple[int, str]]:
