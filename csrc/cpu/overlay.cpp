@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <functional>
 
 #include "checks.h"
 #include "load.h"
@@ -53,10 +54,14 @@ class Pen {
     std::vector<uint8_t> photo_;
 };
 
-/// RGB bytes of one row of a photo: its own memory where it is RGB and contiguous, else a copy in `scratch`.
-const uint8_t* photo_row(const Images& photos, int64_t n, int64_t y, std::vector<uint8_t>& scratch) {
+/// RGB bytes of one row of a photo: its own memory where it is RGB, contiguous and not the row `to` that is about to be
+/// written (a photo drawn on in place), else a copy in `scratch`.
+const uint8_t* photo_row(const Images& photos, int64_t n, int64_t y, const uint8_t* to, std::vector<uint8_t>& scratch) {
     const uint8_t* row = photos.data + n * photos.stride_n + y * photos.stride_h;
-    if (photos.c == 3 && photos.stride_c == 1 && photos.stride_w == 3) return row;
+    const int64_t bytes = photos.w * 3;
+    const std::less<const uint8_t*> before;
+    const bool apart = !before(row, to + bytes) || !before(to, row + bytes);
+    if (apart && photos.c == 3 && photos.stride_c == 1 && photos.stride_w == 3) return row;
     // A grey channel is read three times by a channel stride of 0.
     load_pixels(row, photos.stride_w, photos.c == 1 ? 0 : photos.stride_c, photos.w, 3, scratch.data());
     return scratch.data();
@@ -71,8 +76,9 @@ void Pen::draw(int64_t n, Range range, const Box* box, int64_t top, int64_t bott
             std::memcpy(to, to - stride, static_cast<size_t>(size_.width) * 3);
             continue;
         }
+        const uint8_t* photo = photos_ != nullptr ? photo_row(*photos_, n, y, to, photo_) : nullptr;
         loops.colour(sampler_.row(y), palette_.colours, palette_.grey, size_.width, to);
-        if (photos_ != nullptr) loops.blend_over(photo_row(*photos_, n, y, photo_), opacity_, size_.width * 3, to);
+        if (photo != nullptr) loops.blend_over(photo, opacity_, size_.width * 3, to);
     }
 }
 

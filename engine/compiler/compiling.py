@@ -67,7 +67,7 @@ def write_program(
     _check_target(model.network, goal)
     requests = make_requests(model.network, methods, layer, goal)
     explained = [model.network.layer(goal.layer)] if goal.layer else []
-    network, folding = fold_batch_norm(model.network, {r.node for r in requests}.union(explained))
+    network, folding = fold_batch_norm(model.network, model.preprocessing, {r.node for r in requests}.union(explained))
     requests, preprocessing = make_requests(network, methods, layer, goal), model.preprocessing
     traced = trace(network, preprocessing, requests, goal)
     spec = Spec(
@@ -94,7 +94,7 @@ def write_program(
         append_contract(candidate, to, spec)
         proof = prove(network, traced, preprocessing, requests, goal, open_file(candidate))
         if folding is not None:
-            proof["folding_float64"] = folding
+            proof["folding"] = folding
         calibration = calibrate(candidate) if calibrate else None
         spec = append_contract(body, to, dataclasses.replace(spec, proof=proof, calibration=calibration))
         shutil.copyfile(body, path)

@@ -66,7 +66,8 @@ class NetworkCut:
         assert head is not None
         if head[0] is self._at:
             return self.activation
-        return self._network.cut(self._state, self._x, self._at, head[0])[1](self._value)
+        tail = self._network.cut(self._state, self._x, self._at, head[0])[1]
+        return self._layout.fold(tail(self._value))  # what lies between, a ReLU, keeps the layout
 
     def head_weights(self) -> Tensor:
         head = self._network.pooled_head()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,12 @@ def open_session(path: Path, spec: Spec, device: str, threads: int | None) -> tu
     inputs = {name for port in compiled.inputs for name in port.get_names()}
     names = check_names(path, spec, inputs, set(outputs))
 
+    own = threading.local()  # a compiled model's own call shares one request, and its memory, among threads
+
     def run(inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
-        found = compiled(dict(inputs))  # an infer request of its own for each call would allocate anew
-        return [found[outputs[name]].copy() for name in names]
+        if not hasattr(own, "request"):
+            own.request = compiled.create_infer_request()
+        found = own.request.infer(dict(inputs))
+        return [found[outputs[name]] for name in names]
 
     return run, "cpu"

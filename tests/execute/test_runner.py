@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,21 @@ def test_every_runtime_gives_the_same_maps(compiled: Any, kind: str, runtime: st
     a, b = load(compiled, *EVERY[0]).run(images), load(compiled, kind, runtime).run(images)
     assert (a.target == b.target).all()
     assert agree(a.logits, b.logits)
-    for name in a.maps:  # other sums put other ReLUs of this drawn network at a tie; on photos see check_parity.py
-        assert agree(a.maps[name], b.maps[name]) or (runtime, name) == ("openvino", "saliency"), name
+    for name in a.maps:
+        if (runtime, name) == ("openvino", "saliency"):
+            # Its sums put other ReLUs of this drawn network at a tie; on photos it is held closer (check_parity.py).
+            assert np.median(np.abs(a.maps[name] - b.maps[name]) / np.abs(a.maps[name]).max()) < 1e-3
+            continue
+        assert agree(a.maps[name], b.maps[name]), name
+
+
+@pytest.mark.parametrize(("kind", "runtime"), EVERY)
+def test_threads_that_share_a_runner_do_not_see_each_other(compiled: Any, kind: str, runtime: str, images: Any):
+    runner = load(compiled, kind, runtime, threads=1)
+    expected = [runner.run(images[i : i + 1]).logits for i in range(len(images))]
+    with ThreadPoolExecutor(3) as pool:
+        found = pool.map(lambda i: runner.run(images[i : i + 1]).logits, list(range(len(images))) * 20)
+        assert all(np.allclose(got, expected[i % len(images)], rtol=1e-5) for i, got in enumerate(found))
 
 
 @pytest.mark.parametrize(("kind", "runtime"), EVERY)

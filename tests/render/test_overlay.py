@@ -186,3 +186,13 @@ def test_tables_are_the_published_ones(name: str):
     matplotlib = pytest.importorskip("matplotlib")
     published = np.array([matplotlib.colormaps[name](i)[:3] for i in range(256)])
     identical(render.colormap(name), np.floor(published * 255 + 0.5).astype(np.uint8))
+
+
+def test_a_photo_may_be_drawn_on_in_place():
+    random = np.random.default_rng(12)
+    photo = random.integers(0, 256, (40, 50, 3), np.uint8)
+    maps, ranges = random.random((1, 5, 6), np.float32), np.array([[0, 1]], np.float32)
+    expected = photo.copy()
+    native.overlay(expected, maps, ranges, photo[None].copy(), (40, 50), [(0, 0)])
+    native.overlay(photo, maps, ranges, photo[None], (40, 50), [(0, 0)])
+    np.testing.assert_array_equal(photo, expected)
