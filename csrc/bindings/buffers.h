@@ -1,5 +1,5 @@
 // From Python's buffer protocol to the library's views, without copies. DLPack tensors arrive here as NumPy views of
-// the same memory (engine/render/native.py), so this is the only door.
+// the same memory (engine/render/native.py); those on a GPU come through dlpack.h.
 #pragma once
 
 #include <pybind11/pybind11.h>

@@ -29,7 +29,8 @@ class Tensor {
   public:
     Tensor(const py::capsule& capsule, const char* what, const char* axes, int32_t ndim, uint8_t code, uint8_t bits) {
         constexpr int32_t kCuda = 2;
-        if (std::string(capsule.name()) != "dltensor")
+        const char* name = capsule.name();
+        if (name == nullptr || std::string(name) != "dltensor")
             fail("render: ", what, " is no DLPack tensor, or one already used");
         tensor_ = capsule.get_pointer<DlTensor>();
         const DlTensor& t = *tensor_;
@@ -47,7 +48,6 @@ class Tensor {
     T* data() const {
         return reinterpret_cast<T*>(static_cast<char*>(tensor_->data) + tensor_->byte_offset);
     }
-    int32_t device() const { return tensor_->device_id; }
     int64_t size(int axis) const { return tensor_->shape[axis]; }
 
     /// In bytes.

@@ -40,6 +40,29 @@ __global__ void __launch_bounds__(kReducers) group_kernel(Range* ranges, int64_t
     for (int64_t i = threadIdx.x; i < group; i += kReducers) own[i] = range;
 }
 
+/// The GPU that holds this memory is the current one until the end of the scope.
+class OnDeviceOf {
+  public:
+    explicit OnDeviceOf(const void* memory) {
+        cudaPointerAttributes found{};
+        if (cudaGetDevice(&before_) != cudaSuccess || cudaPointerGetAttributes(&found, memory) != cudaSuccess) {
+            cudaGetLastError();  // the launch will say what is wrong
+            return;
+        }
+        moved_ = found.type == cudaMemoryTypeDevice && found.device != before_;
+        if (moved_) cudaSetDevice(found.device);
+    }
+    ~OnDeviceOf() {
+        if (moved_) cudaSetDevice(before_);
+    }
+    OnDeviceOf(const OnDeviceOf&) = delete;
+    OnDeviceOf& operator=(const OnDeviceOf&) = delete;
+
+  private:
+    int before_ = 0;
+    bool moved_ = false;
+};
+
 void check_launch(const char* what) {
     const cudaError_t error = cudaGetLastError();
     if (error == cudaSuccess) return;
@@ -50,6 +73,7 @@ void check_launch(const char* what) {
 void launch(const Job& job, void* stream) {
     const Index all = blocks(job);
     if (all.x > INT32_MAX || all.y > 65535) fail("render: the canvas is too large for one launch on the GPU");
+    const OnDeviceOf device(job.canvas.data);
     // A grid has at most 65535 layers: a larger batch is queued as several.
     for (int64_t first = 0; first < all.z && all.x * all.y > 0; first += 65535) {
         const dim3 grid(static_cast<unsigned>(all.x), static_cast<unsigned>(all.y),
@@ -72,6 +96,7 @@ void value_ranges(const MapStack& maps, const RangeOptions& options, Range* rang
     if (count == 0) return;
     if (count > INT32_MAX) fail("render: at most ", INT32_MAX, " maps at once, not ", count);
     const auto queue = static_cast<cudaStream_t>(stream);
+    const OnDeviceOf device(maps.data);
     map_kernel<<<static_cast<unsigned>(count), kReducers, 0, queue>>>(maps, ranges);
     check_launch("finding ranges");
     group_kernel<<<static_cast<unsigned>(count / group), kReducers, 0, queue>>>(ranges, group, options.zero);

@@ -1,8 +1,9 @@
 """Maps to pixels on an NVIDIA GPU: the functions of `native` for DLPack tensors in its memory.
 
 Every tensor is used where it lies, in and out; nothing is copied, and nothing waits: work is queued on `stream`, the
-handle of a CUDA stream (torch: `torch.cuda.current_stream().cuda_stream`; 0 is the default stream). The pictures are
-those of the CPU, byte for byte. The arguments are those of `native` but where it says otherwise.
+handle of a CUDA stream (torch: `torch.cuda.current_stream().cuda_stream`; 0 is the default stream). The caller keeps
+tensors alive until that work is done. The pictures are those of the CPU, byte for byte. The arguments are those of
+`native` but where it says otherwise.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from saccade import _native
 from saccade.engine.contract import UsageError
 
 from .colormaps import colormap
-from .native import Sampling, Scope
+from .native import Sampling, Scope, check_background
 
 _CUDA = 2
 _LEGACY_STREAM = 1
@@ -34,7 +35,7 @@ def value_ranges(maps: Any, out: Any, scope: Scope = "map", zero: bool = False, 
         UsageError: types or shapes that do not fit, memory that is not the GPU's, or a build without CUDA.
     """
     _needs_cuda("value_ranges")
-    _native.cuda_value_ranges(_tensor(maps, "maps", stream), scope, zero, _tensor(out, "ranges", stream), stream)
+    _native.cuda_value_ranges(_tensor(maps, "maps", stream), scope, zero, _tensor(out, "ranges", stream, maps), stream)
 
 
 def overlay(
@@ -60,14 +61,14 @@ def overlay(
     """
     _needs_cuda("overlay")
     _native.cuda_overlay(
-        _tensor(canvas, "the canvas", stream),
+        _tensor(canvas, "the canvas", stream, maps),
         _tensor(maps, "maps", stream),
-        _tensor(ranges, "ranges", stream),
-        None if photos is None else _tensor(photos, "photos", stream),
+        _tensor(ranges, "ranges", stream, maps),
+        None if photos is None else _tensor(photos, "photos", stream, maps),
         size[0],
         size[1],
-        _tensor(places, "places", stream),
-        None if boxes is None else _tensor(boxes, "boxes", stream),
+        _tensor(places, "places", stream, maps),
+        None if boxes is None else _tensor(boxes, "boxes", stream, maps),
         colormap("viridis") if colours is None else np.ascontiguousarray(colours),
         opacity,
         sampling,
@@ -93,10 +94,11 @@ def tile(
         UsageError: types or shapes that do not fit, memory that is not the GPU's, or a build without CUDA.
     """
     _needs_cuda("tile")
+    check_background(background)
     _native.cuda_tile(
-        _tensor(canvas, "the canvas", stream),
+        _tensor(canvas, "the canvas", stream, maps),
         _tensor(maps, "maps", stream),
-        _tensor(ranges, "ranges", stream),
+        _tensor(ranges, "ranges", stream, maps),
         size[0],
         size[1],
         columns,
@@ -121,8 +123,14 @@ def _needs_cuda(function: str) -> None:
         )
 
 
-def _tensor(value: Any, what: str, stream: int) -> Any:
+def _tensor(value: Any, what: str, stream: int, beside: Any = None) -> Any:
     """A DLPack capsule; its owner makes `stream` wait for what it still has queued for it elsewhere."""
     if not hasattr(value, "__dlpack__") or int(value.__dlpack_device__()[0]) != _CUDA:
         raise UsageError(f"render: {what} must be a tensor in an NVIDIA GPU's memory; call .cuda() on it first")
-    return value.__dlpack__(stream=stream or _LEGACY_STREAM)
+    if beside is not None and value.__dlpack_device__()[1] != beside.__dlpack_device__()[1]:
+        raise UsageError(f"render: {what} must be on the same GPU as the maps; move it there first")
+    try:
+        return value.__dlpack__(stream=stream or _LEGACY_STREAM)
+    except (BufferError, RuntimeError, TypeError) as error:
+        reason = str(error).strip().splitlines() or ["no reason given"]
+        raise UsageError(f"render: {what} cannot be read ({reason[0][:120]}); call .detach() on it first") from None

@@ -171,8 +171,7 @@ def tile(
     stack = as_array(maps, "maps", np.float32, "[M, h, w]")
     height, width = _size(size)
     table = None if ranges is None else as_table(ranges, "ranges", np.float32, len(stack), 2)
-    if any(not 0 <= part <= 255 for part in background):
-        raise UsageError(f"render: background must be three numbers 0..255, not {background}")
+    check_background(background)
     canvas = np.empty((*_native.grid_size(len(stack), height, width, columns, gap), 3), np.uint8)
     colours = _colours(colormap("gray") if colours is None else colours)
     _native.tile(canvas, stack, table, height, width, columns, gap, background, colours, sampling, threads)
@@ -232,3 +231,9 @@ def _colours(colours: Any) -> npt.NDArray[np.uint8]:
     if table.shape != (256, 3):
         raise UsageError(f"render: colours must be [256, 3], not {list(table.shape)}; see render.colormap")
     return np.ascontiguousarray(table)
+
+
+def check_background(background: tuple[int, int, int]) -> None:
+    """Refuse what is no colour."""
+    if len(background) != 3 or any(not 0 <= part <= 255 for part in background):
+        raise UsageError(f"render: background must be three numbers 0..255, not {background}")

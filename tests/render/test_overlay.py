@@ -193,6 +193,6 @@ def test_a_photo_may_be_drawn_on_in_place():
     photo = random.integers(0, 256, (40, 50, 3), np.uint8)
     maps, ranges = random.random((1, 5, 6), np.float32), np.array([[0, 1]], np.float32)
     expected = photo.copy()
-    native.overlay(expected, maps, ranges, photo[None].copy(), (40, 50), [(0, 0)])
-    native.overlay(photo, maps, ranges, photo[None], (40, 50), [(0, 0)])
+    render.overlay(expected, maps, ranges, photo[None].copy(), (40, 50), [(0, 0)])
+    render.overlay(photo, maps, ranges, photo[None], (40, 50), [(0, 0)])
     np.testing.assert_array_equal(photo, expected)
