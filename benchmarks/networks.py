@@ -42,8 +42,8 @@ BOTH = {  # what the article and its readers ask for: both runtimes
 }
 METHODS = ("grad-cam", "saliency")
 SMALLER = 224
-"""The side of the pictures at a second try: at the size of the trained weights the proof in float64 may take more memory
-than there is, or the network be for another size without them (torchvision's vit_h_14).
+"""The side of the pictures at a second try: at the size of the trained weights the proof in float64 may take more
+memory than there is, or the network be for another size without them (torchvision's vit_h_14).
 """
 
 
