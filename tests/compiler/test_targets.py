@@ -56,7 +56,7 @@ def test_words_that_are_no_target(text: str):
     ("module", "methods", "options", "message"),
     [
         (Classifier, ["grad-cam"], {"target": "region"}, r"net\w* gives logits \[N, K\]; expected a segmentation's"),
-        (Segmentation, ["grad-cam"], {}, "is a segmentation, its logits are .* compile it with --target region"),
+        (Segmentation, ["grad-cam"], {"target": "class"}, "is a segmentation, .* compile it with --target region"),
         (Segmentation, ["grad-cam"], {"target": "outputs"}, "compile it with --target region"),
         (Classifier, ["grad-cam"], {"target": "top-6"}, "has 5 outputs"),
         (Classifier, ["grad-cam"], {"target": "unit:bodi"}, "layer 'bodi' is not in .* it has .*body"),
