@@ -11,12 +11,13 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
 from ..contract import Preprocessing
 from .network import Network, short_name
-from .proof import pictures
+from .proof import error_to_maximum, pictures
 from .trace import normalise
 
 EXACT = 1e-12
@@ -41,10 +42,10 @@ def fold_batch_norm(
         keep: nodes whose values a program explains or shows.
 
     Returns:
-        (the folded network, how far its logits are from the network's in float64, relative to the largest: with the
-        weights as folded, `exact`, and as they are stored, `rounded`), or the network itself and None. The folded
-        network's module is the one whose weights are the stored ones, in float64; its layers are those that still have
-        a value in the graph.
+        (the folded network, how far its logits are from the network's in float64, relative to each picture's largest:
+        with the weights as folded, `exact`, and as they are stored, `rounded`), or the network itself and None. The
+        folded network's module is the one whose weights are the stored ones, in float64; its layers are those that
+        still have a value in the graph.
     """
     memory = Counter(v.data_ptr() for v in network.state.values())
     own = {n for n in network.graph.nodes if n.name in network.state and len(n.users) == 1}
@@ -57,9 +58,8 @@ def fold_batch_norm(
         return network, None
     try:
         folded, errors = _folded(network, preprocessing, pairs)
-    except (
-        Exception
-    ):  # a network that casts to float32, or a module with a will of its own; unfolded, the proof says it
+    except Exception:
+        # It casts to float32, or its module has a will of its own: unfolded, the proof says what is wrong.
         return network, None
     return (folded, errors) if errors["exact"] <= EXACT and errors["rounded"] <= ROUNDED else (network, None)
 
@@ -81,25 +81,21 @@ def _folded(network: Network, preprocessing: Preprocessing, pairs: Pairs) -> tup
     for name in {n.name for pair in pairs for n in _parameters(*pair)}:
         state[name] = folded.state[name].double()
     found["rounded"] = _logits(folded, state, x)
-    errors = {name: _error(logits, expected) for name, logits in found.items()}
+    errors = {name: error_to_maximum(logits, expected) for name, logits in found.items()}
     if network.module is not None:
         folded.module = copy.deepcopy(network.module).double()
         _load(folded.module, network, pairs, state)
         with torch.no_grad():
-            same = _error(folded.module(x[:1]), found["rounded"][:1])
-        if not same <= EXACT:
+            logits = folded.module(x[:1])
+        logits = logits["out"] if isinstance(logits, dict) else logits  # torchvision's segmentation models
+        if not error_to_maximum(logits.numpy(), found["rounded"][:1]) <= EXACT:
             raise ValueError("the module does not compute what its graph does")
     return folded, errors
 
 
-def _logits(network: Network, state: dict[str, Tensor], x: Tensor) -> Tensor:
+def _logits(network: Network, state: dict[str, Tensor], x: Tensor) -> np.ndarray:
     with torch.no_grad():
-        return network.cut(state, x, network.input)[1](x)
-
-
-def _error(got: Any, expected: Tensor) -> float:
-    got = got["out"] if isinstance(got, dict) else got  # torchvision's segmentation models
-    return float((got - expected).abs().max() / expected.abs().max().clamp(min=1e-30))
+        return network.cut(state, x, network.input)[1](x).numpy()
 
 
 def _pair(node: fx.Node) -> tuple[fx.Node, fx.Node] | None:

@@ -200,9 +200,8 @@ def _build(name: str, build: Any, weights: str) -> nn.Module:
         torch.manual_seed(_SEED)
         module = build(False)
         if weights == "random":
-            for (
-                value
-            ) in module.parameters():  # a head that begins at zero (torchvision's ViT) would have nothing to show
+            # Where a head begins at zero (torchvision's ViT), no gradient would pass.
+            for value in module.parameters():
                 if value.dim() > 1 and not value.any():
                     nn.init.normal_(value, std=0.02)
             return module
