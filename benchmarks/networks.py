@@ -130,7 +130,7 @@ def compile_one(name: str, to: Any, side: int) -> dict[str, Any]:
         return {"refused": str(error)}
     except MemoryError:
         return {"refused": "not tried: out of memory"}
-    exact, file = spec.proof["mathematics_float64"], spec.proof["file_float32"]
+    exact, file = spec.proof["mathematics_float64"], spec.proof["file"]
     found |= {"layer": spec.maps[0].layer, "shape": spec.maps[0].shape}
     found |= {"float64": max(exact[m.name] for m in spec.maps), "convolutions": spec.proof["convolutions"]}
     return {**found, "grad_cam": file["grad_cam"]["rms_l2"], "saliency": file["saliency"]["rms_l2"]}

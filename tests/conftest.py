@@ -70,14 +70,19 @@ def network_source() -> str:
 
 @pytest.fixture(scope="session")
 def compiled(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The network with all methods: "onnx" and "torchscript" → program file."""
+    """The network with all methods, as "onnx", "torchscript" or "aotinductor": a file that is made when asked for."""
     import saccade
 
     folder = tmp_path_factory.mktemp("programs")
-    paths = {"onnx": folder / "tiny.onnx", "torchscript": folder / "tiny.ts"}
-    for kind, path in paths.items():
-        saccade.compile(network, *METHODS, input_size=32, to=kind, classes=CLASSES).save(path)  # pyright: ignore[reportArgumentType]
-    return paths
+    names = {"onnx": "tiny.onnx", "torchscript": "tiny.ts", "aotinductor": "tiny.pt2"}
+
+    class Programs(dict[str, Path]):
+        def __missing__(self, kind: str) -> Path:
+            program = saccade.compile(network, *METHODS, input_size=32, to=kind, classes=CLASSES)  # pyright: ignore[reportArgumentType]
+            program.save(folder / names[kind])
+            return self.setdefault(kind, folder / names[kind])
+
+    return Programs()
 
 
 @pytest.fixture

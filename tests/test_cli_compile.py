@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from saccade.engine import sinks
+from saccade.engine.contract import SCHEMA
 from saccade.engine.contract.program_file import read_contract
 
 Say = Callable[..., Any]
@@ -201,7 +202,9 @@ def test_damaged_programs_are_one_line(
     for content, message in {
         whole[: len(whole) // 2]: "",
         bytes(changed): "",
-        whole.replace(b'"schema": 2', b'"schema": 7'): "has schema 7, this saccade reads schema 2|damaged",
+        whole.replace(
+            f'"schema": {SCHEMA}'.encode(), b'"schema": 7'
+        ): f"has schema 7, this saccade reads schema {SCHEMA}|damaged",
         whole.replace(b'"hash": "sha256:', b'"hash": "sha257:'): "damaged",
         b"": "is empty",
     }.items():

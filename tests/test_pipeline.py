@@ -19,7 +19,7 @@ from PIL import Image
 
 from saccade.engine import decode, execute, pipeline, sinks
 from saccade.engine.contract import Maps, Preprocessing, Record, SaccadeError, UsageError, read_spec
-from saccade.engine.pipeline import Look, RunOptions
+from saccade.engine.pipeline import Look, RunOptions, programs, running
 
 QUIET = RunOptions(sheet_limit=0)
 
@@ -114,8 +114,8 @@ def test_batch_size_and_threads_change_nothing(
 def test_both_runtimes_agree(compiled: dict[str, Path], photos: Path, tmp_path: Path):
     pytest.importorskip("torch")
     tables, sheets = [], []
-    for kind, path in compiled.items():
-        tables.append(run(execute.load(path), photos, tmp_path / kind, RunOptions()))
+    for kind in ("onnx", "torchscript"):
+        tables.append(run(execute.load(compiled[kind]), photos, tmp_path / kind, RunOptions()))
         sheets.append(np.asarray(Image.open(tmp_path / kind / "sheet.jpg")).astype(int))
     assert status(tmp_path / "torchscript")["runtime"] == "torchscript"
     for name, share in {"grad_cam": 1.0, "activations_mean": 1.0, "saliency": 0.95}.items():
@@ -202,7 +202,7 @@ def test_a_photo_that_is_gone_or_too_thin_has_no_overlay_and_stops_nothing(
     assert table["error"].null_count == 7
     drawn = {p.name for p in (tmp_path / "out" / "overlays").rglob("*.grad_cam.jpg")}
     assert drawn == {f"{i}.png.grad_cam.jpg" for i in (0, 1, 2, 4, 5, 6)}
-    sink = object.__new__(pipeline._Sink)
+    sink = object.__new__(running._Sink)
     sink._options, sink._out = QUIET, tmp_path / "thin"
     record = Record(0, str(photos / "bright" / "0.png"), "0.png", view=(10.6, 0.0, 10.9, 64.0))
     sink._overlay(record, {"grad_cam": np.ones((8, 8), np.float32)}, {"grad_cam": (0.0, 1.0)})
@@ -215,7 +215,7 @@ def test_a_photo_that_is_gone_or_too_thin_has_no_overlay_and_stops_nothing(
 class Stops:
     """A runner that raises at the third batch."""
 
-    runtime, device = "onnxruntime", "cpu"
+    runtime, device, precision, measured = "onnxruntime", "cpu", "float32", {}
 
     def __init__(self, runner: execute.Runner, error: BaseException) -> None:
         self.spec, self._runner, self._error, self._calls = runner.spec, runner, error, 0
@@ -322,7 +322,7 @@ def test_calibration_needs_photos_with_something_on_them(runner: execute.Runner,
     (tmp_path / "bad.jpg").write_bytes(b"no photo")
     with pytest.raises(SaccadeError, match="none of the photos could be read"):
         pipeline.calibrate(runner, decode.list_photos([str(tmp_path / "bad.jpg")]))
-    blank = execute.Runner(runner.spec, "", "", lambda inputs: [0 * o for o in runner._session(inputs)])
+    blank = execute.Runner(runner.spec, "", "", "", lambda inputs: [0 * o for o in runner._session(inputs)])
     draw((40, 40), SQUARE).save(tmp_path / "good.png")
     with pytest.raises(SaccadeError, match="grad_cam is blank on all 1 photos"):
         pipeline.calibrate(blank, decode.list_photos([str(tmp_path / "good.png")]))
@@ -374,11 +374,74 @@ def test_a_run_file_of_somebody_else(runner: execute.Runner, photos: Path, tmp_p
 
 
 def test_evenly():
-    assert pipeline._evenly(10, 3) == [0, 4, 9]
-    assert pipeline._evenly(3, 10) == [0, 1, 2]
-    assert pipeline._evenly(0, 3) == pipeline._evenly(3, 0) == []
-    assert len(pipeline._evenly(100_003, 48)) == 48
+    assert programs.evenly(10, 3) == [0, 4, 9]
+    assert programs.evenly(3, 10) == [0, 1, 2]
+    assert programs.evenly(0, 3) == programs.evenly(3, 0) == []
+    assert len(programs.evenly(100_003, 48)) == 48
 
 
 def test_the_engine_and_its_tests_mean_the_same_preprocessing(runner: execute.Runner):
     assert runner.spec.preprocessing == Preprocessing(32, 32, 3, "crop", 32)
+
+
+# ---- opening ------------------------------------------------------------------------------------------------------
+
+
+def open_it(program: Path, photos: Path, **options: Any) -> tuple[execute.Runner, str | None]:
+    return pipeline.open_program(program, decode.list_photos([str(photos)]), 4, "cpu", **options)
+
+
+def test_a_long_run_tries_the_runtimes_and_a_short_one_does_not(
+    program: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    tried = []
+    monkeypatch.setattr(execute, "candidates", lambda kind: ["onnxruntime", "openvino"])
+    monkeypatch.setattr(
+        execute,
+        "fastest",
+        lambda path, spec, kind, images, batch, folder: (
+            tried.append((len(images), batch)) or execute.Choice("onnxruntime", {"onnxruntime": 0.001}, {})
+        ),
+    )
+    runner, said = open_it(program, photos)
+    assert (tried, said, runner.measured) == ([], None, {})
+    monkeypatch.setattr(programs, "WORTH_CHOOSING", 3)
+    runner, said = open_it(program, photos)
+    assert tried == [(7, 4)]
+    assert said == "runtime: onnxruntime (for one image onnxruntime 1.0 ms)"
+    run(runner, photos, tmp_path / "out", QUIET)
+    assert status(tmp_path / "out")["measured"]["runtimes"]["runtime"] == "onnxruntime"
+    assert open_it(program, photos, runtime="onnxruntime")[1] is None  # who says which one is taken at the word
+    assert len(tried) == 1
+
+
+def test_a_narrower_precision_is_measured_on_the_photos(
+    program: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """No CPU that runs this test need have bfloat16: the narrow runner is the exact one with rounded maps."""
+    true, asked = execute.load, []
+
+    def load(
+        path: Any, device: str = "auto", runtime: str = "auto", threads: Any = None, precision: Any = None, *_: Any
+    ):
+        runner = true(path, device)
+        if precision is not None:
+            asked.append((runtime, precision))
+            exact = runner._session
+            runner._session = lambda inputs: [np.float32(sign * np.float16(o)) for o in exact(inputs)]
+            runner.precision = precision
+        return runner
+
+    monkeypatch.setattr(execute, "load", load)
+    sign = 1
+    runner, said = open_it(program, photos, precision="bfloat16")
+    assert asked == [("openvino", "bfloat16")]
+    assert said is not None
+    assert said.startswith("bfloat16: 0.0% of 7 predictions change; grad_cam rank correlation 0.9")
+    run(runner, photos, tmp_path / "out", QUIET)
+    info = status(tmp_path / "out")
+    assert (info["precision"], info["measured"]["agreement"]["images"]) == ("bfloat16", 7)
+    sign = -1
+    with pytest.raises(SaccadeError, match=r"run: bfloat16 changes .*; use --precision float32, or --force"):
+        open_it(program, photos, precision="bfloat16")
+    assert open_it(program, photos, precision="bfloat16", force=True)[0].precision == "bfloat16"

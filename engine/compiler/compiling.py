@@ -19,11 +19,12 @@ from .folding import fold_batch_norm
 from .methods import Method, method
 from .models import Model
 from .network import INPUT, Network, short_name
-from .proof import prove
+from .precision import lower
+from .proof import Lowering, prove
 from .targets import Target, parse_target
 from .trace import Request, trace
 
-SUFFIX: dict[Format, str] = {"onnx": ".onnx", "torchscript": ".ts"}
+SUFFIX: dict[Format, str] = {"onnx": ".onnx", "torchscript": ".ts", "aotinductor": ".pt2"}
 """The kind of a program file → its name's ending."""
 
 RunFile = Callable[..., Maps]
@@ -38,6 +39,8 @@ def write_program(
     layer: str | None = None,
     target: str | None = None,
     calibrate: Callable[[Path], Mapping[str, tuple[float, float]]] | None = None,
+    lowering: Lowering | None = None,
+    device: str = "cpu",
 ) -> Spec:
     """Compile explanations of a model into one program file, and prove it.
 
@@ -46,21 +49,28 @@ def write_program(
         methods: one or more names of `methods.METHODS`; they share one forward pass.
         path: where the proven file goes; the caller makes it final (`contract.replacing`).
         open_file: opens a file in its own runtime, for the proof; gives a function of the program's inputs.
-        to: "onnx" or "torchscript".
+        to: "onnx", "torchscript" or "aotinductor".
         layer: the target layer of the methods that have one; None for the default.
         target: what is explained: "class", "top-5", "region", "outputs" or "unit:LAYER" (see targets.py); None for a
             class, or the region of a segmentation.
         calibrate: gives fixed ranges for the maps, for the contract, by running the file over photos.
+        lowering: half precision; None for float32.
+        device: "cpu" or "cuda", what an AOTInductor program is compiled for; the others run on both.
 
     Returns:
         The contract that the file carries.
 
     Raises:
         UsageError: a method, layer or runtime that does not exist or does not fit.
-        SaccadeError: the proof failed; there is no file.
+        SaccadeError: the proof failed, or half precision costs too much; there is no file.
     """
     if to not in SUFFIX:
         raise UsageError(f"compile: --to {to!r}: expected one of {', '.join(SUFFIX)}")
+    if lowering is not None and to == "onnx" and lowering.precision == "bfloat16":
+        raise UsageError(
+            "compile: ONNX Runtime has no bfloat16 convolutions; use --precision float16, --to torchscript, or compile "
+            "in float32 and run with --runtime openvino --precision bfloat16"
+        )
     goal = parse_target(target or ("class" if model.network.output_size is None else "region"))
     if calibrate is not None and (goal.kind == "unit" or "ascent" in methods):
         raise UsageError("compile: --calibrate needs maps of a class, region or outputs; units and ascents have none")
@@ -77,6 +87,7 @@ def write_program(
         maps=traced.maps,
         features=traced.features,
         pixels="uint8" if traced.pixels == torch.uint8 else "float32",
+        precision=lowering.precision if lowering else "float32",
         num_outputs=network.num_outputs,
         output_size=network.output_size,
         target=goal.kind,
@@ -89,10 +100,10 @@ def write_program(
     )
     with tempfile.TemporaryDirectory(prefix="saccade-") as folder:
         body, candidate = Path(folder, f"body{SUFFIX[to]}"), Path(folder, f"candidate{SUFFIX[to]}")
-        emit(traced, to, body)
+        emit(lower(traced, lowering.precision) if lowering else traced, to, body, device)
         shutil.copyfile(body, candidate)
         append_contract(candidate, to, spec)
-        proof = prove(network, traced, preprocessing, requests, goal, open_file(candidate))
+        proof = prove(network, traced, preprocessing, requests, goal, open_file(candidate), lowering)
         if folding is not None:
             proof["folding"] = folding
         calibration = calibrate(candidate) if calibrate else None

@@ -27,10 +27,19 @@ runtime folds them when it loads, and the file does not carry them twice."""
 _EXPORT_BATCH = 4  # any size above 1: 0 and 1 are special to the exporter
 
 
-def emit(traced: Traced, to: str, path: Path) -> None:
-    """Write the graph, without a contract yet, to `path` as `to` ("onnx" or "torchscript")."""
+def emit(traced: Traced, to: str, path: Path, device: str = "cpu") -> None:
+    """Write the graph, without a contract yet, to `path` as `to` ("onnx", "torchscript" or "aotinductor").
+
+    Args:
+        device: "cpu" or "cuda", what AOTInductor makes code for; the others' files run on both.
+    """
     folded = _fold_constants(traced.module)
-    (emit_onnx if to == "onnx" else emit_torchscript)(folded, traced, path)
+    if to == "onnx":
+        emit_onnx(folded, traced, path)
+    elif to == "torchscript":
+        emit_torchscript(folded, path)
+    else:
+        emit_aotinductor(folded, traced, path, device)
 
 
 def emit_onnx(module: fx.GraphModule, traced: Traced, path: Path) -> None:
@@ -47,11 +56,6 @@ def emit_onnx(module: fx.GraphModule, traced: Traced, path: Path) -> None:
         raise UsageError(
             f"compile: the weights take {size / 2**30:.1f} GiB, one ONNX file holds 2 GiB; use --to torchscript"
         )
-    batch = Dim("N", min=1)
-    example = (
-        torch.zeros(_EXPORT_BATCH, *traced.image_shape, dtype=traced.pixels),
-        *(each.zeros(_EXPORT_BATCH) for each in traced.inputs),
-    )
     for name, part in list(module.named_children()):
         if isinstance(part, Loop):
             setattr(module, name, Scan(part.body))
@@ -60,7 +64,7 @@ def emit_onnx(module: fx.GraphModule, traced: Traced, path: Path) -> None:
     chatty.setLevel(logging.ERROR)  # it tells users what it could not shorten
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        exported = torch.export.export(module.eval(), example, dynamic_shapes=tuple({0: batch} for _ in example))
+        exported = _export(module, traced, "cpu")
         try:
             program = torch.onnx.export(
                 exported,
@@ -86,6 +90,15 @@ def emit_onnx(module: fx.GraphModule, traced: Traced, path: Path) -> None:
     onnx.save(model, str(path))
 
 
+def _export(module: fx.GraphModule, traced: Traced, device: str) -> torch.export.ExportedProgram:
+    example = (
+        torch.zeros(_EXPORT_BATCH, *traced.image_shape, dtype=traced.pixels, device=device),
+        *(each.zeros(_EXPORT_BATCH).to(device) for each in traced.inputs),
+    )
+    batch = Dim("N", min=1)
+    return torch.export.export(module.eval(), example, dynamic_shapes=tuple({0: batch} for _ in example))
+
+
 def _forget_origin(part: Any) -> None:
     """Clear the notes of a graph or function and of all that is in it."""
     part.ClearField("doc_string")
@@ -103,12 +116,8 @@ def _forget_origin(part: Any) -> None:
             del value.metadata_props[:]
 
 
-def emit_torchscript(module: fx.GraphModule, traced: Traced, path: Path) -> None:
-    """Through torch.jit.script of the same graph.
-
-    TorchScript is deprecated and still runs everywhere. What follows it is AOTInductor (`.pt2`), a further function
-    beside this one; the graph that it would take is the same.
-    """
+def emit_torchscript(module: fx.GraphModule, path: Path) -> None:
+    """Through torch.jit.script of the same graph. It is deprecated, and still runs wherever torch does."""
     module = copy.deepcopy(module).eval()
     for part in graph_modules(module):
         _scriptable(part)
@@ -116,6 +125,35 @@ def emit_torchscript(module: fx.GraphModule, traced: Traced, path: Path) -> None
         warnings.simplefilter("ignore")
         scripted = torch.jit.script(module)
         torch.jit.save(scripted, str(path))
+
+
+def emit_aotinductor(module: fx.GraphModule, traced: Traced, path: Path, device: str) -> None:
+    """Through torch.export and AOTInductor, `torch.compile`'s successor to TorchScript: native code for this kind of
+    CPU or GPU, in a `.pt2` package.
+
+    Raises:
+        UsageError: a loop, which AOTInductor would unroll; or no C++ compiler.
+        SaccadeError: AOTInductor refuses the graph.
+    """
+    import torch._inductor
+
+    if any(isinstance(part, Loop) for part in module.children()):
+        raise UsageError(
+            "compile: --to aotinductor takes no method with a loop in it (smooth-grad, integrated-gradients, "
+            "score-cam, ablation-cam, occlusion); use --to torchscript or onnx"
+        )
+    module = copy.deepcopy(module).to(device)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            torch._inductor.aoti_compile_and_package(_export(module, traced, device), package_path=str(path))
+        except Exception as error:
+            reason = str(error.__cause__ or error).strip().splitlines()
+            said = (reason or [type(error).__name__])[0][:300]
+            what = "needs a C++ compiler" if "compiler" in said.lower() else "refused this graph"
+            raise SaccadeError(
+                f"compile: AOTInductor {what} ({said}); use --to torchscript (see: saccade doctor)"
+            ) from error
 
 
 def _scriptable(module: fx.GraphModule) -> None:

@@ -9,19 +9,19 @@ where it is so large that something else must be wrong.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx, nn
 
-from ..contract import Maps, Preprocessing, SaccadeError, UsageError
-from . import eager
-from .network import INPUT, Network, evaluate
+from ..contract import Agreement, Maps, Preprocessing, SaccadeError, UsageError, agree
+from ..contract.spec import Precision
+from .network import Network
+from .reference import Reference
 from .targets import Target
-from .trace import Request, Traced, convolutions, float64, normalise
+from .trace import Request, Traced, convolutions, float64
 
 MATHEMATICS = 1e-9
 """Largest difference from eager float64, relative to the map's maximum."""
@@ -32,10 +32,22 @@ SMOOTH_MAP = 1e-3
 GRADIENT_MAP = 0.1
 """Largest RMS of the relative L2 error of a gradient map in float32."""
 
-_ROUNDING = 1e-12
-"""A mean gradient that is smaller, relative to the largest gradient, is rounding: nothing to make a map of."""
 
-Arrays = dict[str, np.ndarray]
+@dataclass(frozen=True)
+class Lowering:
+    """A program in half precision, and how its cost is judged.
+
+    Attributes:
+        precision: "float16" or "bfloat16".
+        images: photos as the network sees them, uint8 [N, H, W, C]; None for drawn pictures, of which it is told but
+            not judged how many predictions change: no network is sure of them.
+        force: keep the file even if it differs more than `contract.Agreement` allows.
+    """
+
+    precision: Precision
+    images: np.ndarray | None = None
+    force: bool = False
+
 
 _LINEAR = (
     "aten.adaptive_avg_pool2d",
@@ -135,11 +147,14 @@ def prove(
     requests: Sequence[Request],
     target: Target,
     run_file: Callable[..., Maps],
+    lowering: Lowering | None = None,
 ) -> dict[str, Any]:
     """Check a compiled graph and the file made of it.
 
     Args:
+        traced: the graph in the network's own precision.
         run_file: runs the file on (images uint8 [N, H, W, C], the other inputs).
+        lowering: says that the file is in half precision: then its maps' ranks are held to float64's, not their values.
 
     Returns:
         The errors, for the contract.
@@ -186,10 +201,16 @@ def prove(
                 f"(allowed {MATHEMATICS:.0e}); no file was written; please report this network"
             )
 
-    float32 = _check_file(network, preprocessing, requests, target, reference, run_file)
-    return {
+    proof: dict[str, Any] = {}
+    if lowering is not None:
+        cost = _cost(network, preprocessing, target, reference, run_file, lowering)
+        judged = lowering.images is not None
+        cost.check(f"compile: {lowering.precision}", "use another --precision", lowering.force, predictions=judged)
+        proof["agreement"] = cost.to_json()
+    file = _check_file(network, preprocessing, requests, target, reference, run_file, bounds=lowering is None)
+    return proof | {
         "mathematics_float64": {k: _short(v) for k, v in mathematics.items()},
-        "file_float32": float32,
+        "file": file,
         "bounds": {
             "mathematics": MATHEMATICS,
             "logits": LOGITS,
@@ -208,6 +229,7 @@ def _check_file(
     target: Target,
     reference: Reference,
     run_file: Callable[..., Maps],
+    bounds: bool,
 ) -> dict[str, dict[str, float]]:
     free = target.kind != "region"  # a region of its own has an edge, where two logits are nearly equal
     batches = [
@@ -225,11 +247,13 @@ def _check_file(
             worst[name] = max(worst[name], error_to_maximum(values, expected[name], scales.get(name)))
             l2[name].extend(relative_l2(values, expected[name]))
     found: dict[str, dict[str, float]] = {"logits": {"max": _short(worst["logits"])}}
-    if not worst["logits"] <= LOGITS:
+    if bounds and not worst["logits"] <= LOGITS:
         raise _refused("logits", worst["logits"], LOGITS)
     for request in requests:
         rms = float(np.sqrt(np.mean(np.square(l2[request.name]))))
         found[request.name] = {"max": _short(worst[request.name]), "rms_l2": _short(rms)}
+        if not bounds:
+            continue
         method, behind = request.method, request.method.kind == "cam" and is_linear(network, request)
         if method.kind == "activations" or method.target_layer == "pooled" or (behind and method.backward):
             if not worst[request.name] <= SMOOTH_MAP:
@@ -237,6 +261,31 @@ def _check_file(
         elif not rms <= GRADIENT_MAP:
             raise _refused(request.name, rms, GRADIENT_MAP)
     return found
+
+
+def _cost(
+    network: Network,
+    preprocessing: Preprocessing,
+    target: Target,
+    reference: Reference,
+    run_file: Callable[..., Maps],
+    lowering: Lowering,
+) -> Agreement:
+    """What half precision changes, over photos or drawn pictures; both are asked for what float64 explains."""
+    images = pictures(preprocessing, ["textured"] * 16, seed=5) if lowering.images is None else lowering.images
+    got, exact = [], []
+    for i in range(0, len(images), 4):
+        batch = images[i : i + 4]
+        asked = examples(network, target, len(batch), 5, free=False)
+        if target.kind == "class":  # what a person would ask: the likeliest classes
+            logits = reference(batch, *asked)[0]["logits"]
+            best = np.argsort(-logits, axis=1, kind="stable")[:, : target.count]
+            asked = (best.reshape(asked[0].shape),)
+        expected = reference(batch, *asked)[0]
+        got.append(run_file(batch if reference.takes_bytes else batch.astype(np.float32), *asked))
+        maps = {name: expected[name] for name in got[-1].maps}
+        exact.append(Maps(expected["logits"], got[-1].target, maps))
+    return agree(got, exact, classes=target.kind != "outputs")
 
 
 def is_linear(network: Network, request: Request) -> bool:
@@ -251,119 +300,6 @@ def _keeps_gradient(target: Any) -> bool:
     return getattr(target, "__name__", "") in ("adaptive_avg_pool2d", "linear") or str(target).startswith(
         "aten.reshape"
     )
-
-
-class Reference:
-    """Eager float64: hooks on the nn.Module, or on a replay of the graph where there is no module (a `.pt2`)."""
-
-    def __init__(
-        self, network: Network, preprocessing: Preprocessing, requests: Sequence[Request], target: Target
-    ) -> None:
-        self._network, self._preprocessing, self._requests, self._target = network, preprocessing, requests, target
-        self.takes_bytes = all(r.method.kind != "ascent" for r in requests)
-        self._nodes = [r.node for r in requests] + ([network.layer(target.layer)] if target.layer else [])
-        if network.module is not None:
-            self.module: nn.Module = copy.deepcopy(network.module).double()
-        else:
-            self.module = Replay(network, self._nodes)
-
-    def __call__(self, images: np.ndarray, *asked: np.ndarray) -> tuple[Arrays, Arrays, dict[str, bool]]:
-        """Explain a batch.
-
-        Returns:
-            (logits and maps by output name; for maps that end in a ReLU and features what `error_to_maximum` takes for
-            their maxima, float64 [N]; whether each method's gradient is anywhere more than rounding).
-        """
-        x = normalise(torch.from_numpy(images), self._preprocessing, torch.float64)
-        try:
-            logits, found = eager.explain(self.module, x, self.goal(*asked), self.asks())
-        except RuntimeError as error:
-            raise SaccadeError(
-                f"compile: no proof: {self._network.name} does not run in float64 "
-                f"({str(error).strip().splitlines()[0][:200]}); no file was written; take casts to float32 out of it"
-            ) from error
-        expected, scales, alive = {"logits": logits.detach().numpy()}, {}, {}
-        for request, explained in zip(self._requests, found, strict=True):
-            name, kind = request.name, request.method.kind
-            values, raw = self.shown(request, explained), explained.raw.abs().flatten(1)
-            expected[name] = values
-            alive[name] = bool((raw > 0).any())
-            if kind == "cam":
-                scales[name] = raw.amax(dim=1).numpy()
-                if (gradient := explained.gradient) is not None:
-                    most = explained.activation.abs().max() * gradient.abs().max()
-                    alive[name] = bool((raw.max() > _ROUNDING * most).item())
-                if "features" not in expected:
-                    expected["features"] = _features(explained.activation.numpy(), values)
-                    share = np.maximum(values.max(axis=(1, 2)), 1e-30) / np.maximum(scales[name], 1e-30)
-                    scales["features"] = np.abs(expected["features"]).max(axis=1) / share
-        return expected, scales, alive
-
-    def shown(self, request: Request, explained: eager.Explained) -> np.ndarray:
-        """The map as a program gives it."""
-        values = explained.map.numpy()
-        if request.method.kind == "ascent":  # from the normalised input's gradient to the pixels'
-            values = values / (255 * np.asarray(self._preprocessing.std))
-        return values
-
-    def goal(self, *asked: np.ndarray) -> eager.Goal:
-        """What is explained, in the reference's words."""
-        inputs = tuple(torch.from_numpy(a) for a in asked)
-        if self._target.layer is None:
-            return eager.Goal(self._target.kind, inputs)
-        place = self._place(len(self._nodes) - 1, self._target.layer)
-        return eager.Goal(self._target.kind, inputs, *place, self._grid(self._nodes[-1]))
-
-    def asks(self) -> list[eager.Ask]:
-        """The requests, in the reference's words."""
-        return [
-            eager.Ask(r.method_name, *self._place(i, r.layer), r.rank, self._grid(r.node))
-            for i, r in enumerate(self._requests)
-        ]
-
-    def _place(self, index: int, layer: str) -> tuple[str, int]:
-        if layer == INPUT:
-            return INPUT, 1
-        if self._network.module is None:
-            return f"at_{index}", 1
-        found = next(each for each in self._network.layers if each.name == layer)
-        return found.module, found.call
-
-    def _grid(self, node: fx.Node) -> tuple[int, int] | None:
-        layout = self._network.layout(node)
-        return None if layout is None or layout.kind == "maps" else layout.shape[1:]
-
-
-class Replay(nn.Module):
-    """An imported graph as a module in float64; the values of chosen nodes pass through modules `at_0`, `at_1`, …"""
-
-    def __init__(self, network: Network, nodes: Sequence[fx.Node]) -> None:
-        super().__init__()
-        self._network = network
-        self._state = {k: v.double() if v.is_floating_point() else v for k, v in network.state.items()}
-        self._stops: dict[fx.Node, list[nn.Module]] = {}
-        for i, node in enumerate(nodes):
-            stop = nn.Identity()
-            self.add_module(f"at_{i}", stop)
-            self._stops.setdefault(node, []).append(stop)
-
-    def forward(self, x: Tensor) -> Tensor:
-        env: dict[fx.Node, Any] = {n: self._state[n.name] for n in self._network.graph.nodes if n.name in self._state}
-        env[self._network.input] = x
-        for node in self._network.graph.nodes:
-            evaluate([node], env)
-            for stop in self._stops.get(node, ()):
-                env[node] = stop(env[node])
-        return env[self._network.output]
-
-
-def _features(activation: np.ndarray, cam: np.ndarray) -> np.ndarray:
-    """The average of activations [N, C, h, w] over the places of a CAM [N, h, w], zero where it is blank: [N, C]."""
-    rows = [
-        np.average(a.reshape(len(a), -1), axis=1, weights=c.ravel()) if c.any() else np.zeros(len(a))
-        for a, c in zip(activation, cam, strict=True)
-    ]
-    return np.stack(rows)
 
 
 def _refused(name: str, error: float, bound: float) -> SaccadeError:

@@ -24,6 +24,7 @@ from .layouts import Layout
 from .loops import extract_loops
 from .methods import Method, pooled_features
 from .network import Network, short_name
+from .rewrites import simplify
 from .targets import Score, Target, class_score, explained_classes, output_score, region_score, unit_score
 
 aten = torch.ops.aten
@@ -218,8 +219,7 @@ def _check(network: Network, request: Request, explained: fx.Node, target: Targe
 
 def _tidy(traced: fx.GraphModule, network: Network, inputs: Sequence[str]) -> fx.GraphModule:
     """Merge what is equal, drop what nothing reads, and turn the state's placeholders into buffers."""
-    _merge_equal(traced.graph)
-    traced.graph.eliminate_dead_code()
+    simplify(traced.graph)
     placeholders = [n for n in traced.graph.nodes if n.op == "placeholder"]
     names = [*network.state, *inputs]
     graph, copied, buffers = fx.Graph(), {}, {}
@@ -248,23 +248,3 @@ def _tidy(traced: fx.GraphModule, network: Network, inputs: Sequence[str]) -> fx
     module = fx.GraphModule(root, graph)
     extract_loops(module)
     return module
-
-
-def _merge_equal(graph: fx.Graph) -> None:
-    """Common sub-expressions: two nodes with one operator and the same arguments become one."""
-    seen: dict[Any, fx.Node] = {}
-    for node in list(graph.nodes):
-        if node.op not in ("call_function", "get_attr"):
-            continue
-        key = (node.op, node.target, _hashable(node.args), _hashable(node.kwargs))
-        if (first := seen.setdefault(key, node)) is not node:
-            node.replace_all_uses_with(first)
-            graph.erase_node(node)
-
-
-def _hashable(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return tuple(map(_hashable, value))
-    if isinstance(value, dict):
-        return tuple(sorted((k, _hashable(v)) for k, v in value.items()))
-    return value if isinstance(value, fx.Node) else (type(value), value)  # 1, 1.0 and True are not the same constant

@@ -3,6 +3,7 @@
 Importing it loads the standard library alone, so that `saccade --help` answers at once.
 """
 
+from .agreement import Agreement, agree
 from .atomic import replacing
 from .batch import ATTRIBUTES, Batch, Maps, Record
 from .errors import PhotoError, SaccadeError, UsageError
@@ -12,6 +13,7 @@ from .spec import SCHEMA, MapSpec, ModelOptions, Preprocessing, Spec
 __all__ = [
     "ATTRIBUTES",
     "SCHEMA",
+    "Agreement",
     "Batch",
     "MapSpec",
     "Maps",
@@ -22,6 +24,7 @@ __all__ = [
     "SaccadeError",
     "Spec",
     "UsageError",
+    "agree",
     "read_spec",
     "replacing",
 ]

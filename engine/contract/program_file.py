@@ -1,8 +1,8 @@
 """The program file: one file of the runtime's own kind with the contract in its own metadata, under the key `saccade`.
 
-ONNX keeps it in `metadata_props`, TorchScript in an extra file. In both it is appended to what the runtime's own
-library wrote, and read here without that library: nothing of a file from someone else is parsed by a framework before
-its sizes, its hash and its contract's schema have been checked.
+ONNX keeps it in `metadata_props`, the archives of TorchScript and AOTInductor in an extra file. It is appended to what
+the runtime's own library wrote, and read here without that library: nothing of a file from someone else is parsed by a
+framework before its sizes, its hash and its contract's schema have been checked.
 
 The hash is over all bytes of the file but the contract's own, whose text must be the very one that `Spec.to_json` would
 write: a single changed byte anywhere is found.
@@ -26,7 +26,7 @@ from .errors import SaccadeError, UsageError
 from .reading import read_spec
 from .spec import Spec
 
-Format = Literal["onnx", "torchscript"]
+Format = Literal["onnx", "torchscript", "aotinductor"]
 
 KEY = "saccade"
 MAX_CONTRACT = 16 * 2**20
@@ -59,10 +59,10 @@ def append_contract(path: str | os.PathLike[str], kind: Format, spec: Spec) -> S
         root = archive.namelist()[0].partition("/")[0]
         moment = zipfile.ZipInfo(f"{root}/extra/{KEY}", date_time=(1980, 1, 1, 0, 0, 0))  # same bytes every time
         archive.writestr(moment, text)
-    spec = dataclasses.replace(spec, hash=_torchscript(path)[1] + _text_hash(spec))
+    spec = dataclasses.replace(spec, hash=_archive(path)[2] + _text_hash(spec))
     text = spec.to_json().encode()
     with open(path, "r+b") as file:
-        spans = _contract_spans(file, path)
+        _, spans = _contract_spans(file, path)
         for (start, _), part in zip(spans, (text, *[struct.pack("<I", zlib.crc32(text))] * 2), strict=True):
             file.seek(start)
             file.write(part)
@@ -88,10 +88,9 @@ def read_contract(path: str | os.PathLike[str]) -> tuple[Format, Spec]:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"load: cannot open program {path}: {reason}") from None
-    kind: Format = "torchscript" if magic == b"PK\x03\x04" else "onnx"
     if not magic:
         raise SaccadeError(f"load: {path} is empty (0 bytes); compile the program again")
-    text, body = _onnx(path) if kind == "onnx" else _torchscript(path)
+    kind, text, body = _archive(path) if magic == b"PK\x03\x04" else ("onnx", *_onnx(path))
     if text is None:
         raise UsageError(
             f"load: {path} carries no saccade contract; it is a model, not a program, or not a whole file "
@@ -109,6 +108,15 @@ def read_contract(path: str | os.PathLike[str]) -> tuple[Format, Spec]:
             "copy or compile it again"
         )
     return kind, spec
+
+
+def is_program(path: str | os.PathLike[str]) -> bool:
+    """Whether a `.pt2` file is a program; an exported model may have the same ending."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(4) == b"PK\x03\x04" and bool(_contract_spans(file, Path(path))[1])
+    except (OSError, ValueError, SaccadeError):
+        return False
 
 
 def _text_hash(spec: Spec) -> str:
@@ -194,7 +202,7 @@ def _varint(view: memoryview, at: int, path: Path) -> tuple[int, int]:
 
 
 def _no_program(path: Path) -> SaccadeError:
-    return SaccadeError(f"load: {path} is no ONNX and no TorchScript file; expected one made by `saccade compile`")
+    return SaccadeError(f"load: {path} is no ONNX file and no archive of torch; expected one made by `saccade compile`")
 
 
 def _field(number: int, payload: bytes) -> bytes:
@@ -210,7 +218,7 @@ def _encode(value: int) -> bytes:
     return bytes(out)
 
 
-# ---- TorchScript: a zip archive -----------------------------------------------------------------
+# ---- TorchScript and AOTInductor: a zip archive -----------------------------------------------------------------
 
 
 class _Cautious(io.BufferedReader):
@@ -223,33 +231,35 @@ class _Cautious(io.BufferedReader):
         return data
 
 
-def _torchscript(path: Path) -> tuple[bytes | None, str]:
-    """(the contract's bytes or None, the hash of every byte but those and their two checksums)."""
+def _archive(path: Path) -> tuple[Format, bytes | None, str]:
+    """(the kind, the contract's bytes or None, the hash of every byte but those and their two checksums)."""
     with open(path, "rb") as file:
-        spans = _contract_spans(file, path)
+        kind, spans = _contract_spans(file, path)
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
             text, *sums = (bytes(view[slice(*span)]) for span in spans) if spans else (None,)
             if text is not None and sums != [struct.pack("<I", zlib.crc32(text))] * 2:
                 raise SaccadeError(f"load: the contract of {path} is damaged; copy or compile it again")
-            return text, _hash_around(view, sorted(spans))
+            return kind, text, _hash_around(view, sorted(spans))
 
 
-def _contract_spans(file: io.BufferedIOBase, path: Path) -> list[Span]:
-    """Where the archive has the contract's text, and its checksum before it and in the directory; [] without one."""
+def _contract_spans(file: io.BufferedIOBase, path: Path) -> tuple[Format, list[Span]]:
+    """The archive's kind, and where it has the contract's text and its checksum, before it and in the directory."""
     try:
         with _Cautious(io.FileIO(file.fileno(), closefd=False)) as cautious, zipfile.ZipFile(cautious) as archive:
             entries = archive.infolist()
             size = os.fstat(file.fileno()).st_size
             if len({e.filename for e in entries}) != len(entries):
-                raise SaccadeError(f"load: {path} has repeated entries; expected a TorchScript archive")
+                raise SaccadeError(f"load: {path} has repeated entries; expected an archive of torch")
             # torch stores tensors as they are and packs only its code: what may unpack is bounded apart.
             packed = sum(e.file_size for e in entries if e.compress_type != zipfile.ZIP_STORED)
             stored = all(e.compress_type != zipfile.ZIP_STORED or e.file_size == e.compress_size for e in entries)
             if sum(e.compress_size for e in entries) > size or packed > _MAX_PACKED or not stored:
-                raise SaccadeError(f"load: {path} unpacks to more than a TorchScript archive does; it is not loaded")
+                raise SaccadeError(f"load: {path} unpacks to more than an archive of torch does; it is not loaded")
+            native = any(e.filename.partition("/")[2].startswith("data/aotinductor/") for e in entries)
+            kind: Format = "aotinductor" if native else "torchscript"
             own = [i for i, e in enumerate(entries) if e.filename.partition("/")[2] == f"extra/{KEY}"]
             if not own:
-                return []
+                return kind, []
             entry = entries[own[0]]
             if len(own) > 1:
                 raise SaccadeError(f"load: {path} has two contracts; compile the program again")
@@ -267,7 +277,7 @@ def _contract_spans(file: io.BufferedIOBase, path: Path) -> list[Span]:
             spans += [(at, at + 4) for at in (entry.header_offset + 14, record + 16)]
             if any(end > size for _, end in spans):
                 raise zipfile.BadZipFile("an entry lies outside of it")
-            return spans
+            return kind, spans
     except SaccadeError:
         raise
     except Exception as error:  # of damaged archives zipfile raises half a dozen types

@@ -14,6 +14,7 @@ from .spec import (
     Interpolation,
     MapKind,
     MapSpec,
+    Precision,
     Preprocessing,
     Resize,
     Spec,
@@ -124,6 +125,7 @@ def _check(spec: Spec) -> None:
     need(is_size(spec.num_outputs, 2**24), "num_outputs must be 1 to 2^24")
     ascends = [m.shape for m in spec.maps if m.kind == "ascent"]
     need(spec.pixels == ("float32" if ascends else "uint8"), "pixels must fit the maps")
+    need(spec.precision in get_args(Precision), f"precision {str(spec.precision)[:40]!r} is not known to this version")
     need(not ascends or len(spec.maps) == 1, "an ascent has one map")
     need(all(shape == (p.height, p.width, p.channels) for shape in ascends), "an ascent has the pictures' shape")
     need(not (spec.softmax and spec.output_size), "a segmentation has no softmax")

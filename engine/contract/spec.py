@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-SCHEMA = 2
+SCHEMA = 3
 """The version of the contract that this release writes and the newest that it reads."""
 
 Resize = Literal["crop", "stretch"]
 Interpolation = Literal["bilinear", "bicubic"]
 MapKind = Literal["cam", "gradient", "signed", "activations", "ascent"]
 TargetKind = Literal["class", "region", "outputs", "unit"]
+Precision = Literal["float32", "float16", "bfloat16"]
 
 MAX_SIDE = 16384
 """Pixels of the longest side of a network's input."""
@@ -130,6 +131,7 @@ class Spec:
             averaged with the CAM as weights), or None where the program has no CAM.
         pixels: the dtype of `images`: "uint8", or "float32" 0..255 of a program that a picture is changed with, step by
             step (deep dream).
+        precision: what convolutions and matrix products work in; inputs and outputs stay as they are.
         num_outputs: K of `logits` [N, K], or [N, K, h, w] of a segmentation.
         output_size: (h, w) of a segmentation's logits, else None.
         softmax: whether softmax(logits) is a confidence; False where the network ends in a sigmoid or regresses.
@@ -157,6 +159,7 @@ class Spec:
     num_outputs: int
     softmax: bool = True
     pixels: Literal["uint8", "float32"] = "uint8"
+    precision: Precision = "float32"
     output_size: tuple[int, int] | None = None
     target: TargetKind = "class"
     target_count: int = 1

@@ -11,10 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ..contract import SaccadeError, Spec, UsageError
+from ..contract.spec import Precision
 from .session import Session, check_names
 
+_HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+_CAPABILITIES = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16"}
 
-def open_session(path: Path, spec: Spec, device: str, threads: int | None) -> tuple[Session, str]:
+
+def open_session(
+    path: Path, spec: Spec, device: str, threads: int | None, precision: Precision = "float32"
+) -> tuple[Session, str]:
     """Open the program; returns the session and the device that it runs on."""
     try:
         import openvino
@@ -24,16 +30,22 @@ def open_session(path: Path, spec: Spec, device: str, threads: int | None) -> tu
         ) from None
     if device == "cuda":
         raise UsageError("load: runtime 'openvino' runs on the CPU; use --device cpu, or --runtime onnxruntime")
+    core = openvino.Core()
+    has = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if _CAPABILITIES[precision] not in has:
+        raise UsageError(
+            f"load: this CPU computes no {precision} (OpenVINO: {', '.join(has)}); use --precision float32"
+        )
     options: dict[str, Any] = {
         # By itself it takes bfloat16 where the CPU has it; a program's proof is of float32.
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "PERFORMANCE_HINT": "LATENCY",  # one batch at a time on all cores; decoding and drawing fill the gaps
         "ENABLE_CPU_PINNING": False,
     }
     if threads:
         options["INFERENCE_NUM_THREADS"] = threads
     try:
-        compiled = openvino.Core().compile_model(str(path), "CPU", options)
+        compiled = core.compile_model(str(path), "CPU", options)
     except Exception as error:
         reason = str(error).strip().splitlines()
         raise SaccadeError(

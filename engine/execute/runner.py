@@ -11,11 +11,16 @@ import numpy.typing as npt
 
 from ..contract import Maps, SaccadeError, Spec, UsageError
 from ..contract.program_file import read_contract
+from ..contract.spec import Precision
 from .asking import explained, program_inputs
 from .devices import cuda_devices
 from .session import Session
 
-RUNTIMES = {"onnx": ("onnxruntime", "openvino"), "torchscript": ("torchscript",)}
+RUNTIMES = {
+    "onnx": ("onnxruntime", "openvino"),
+    "torchscript": ("torchscript",),
+    "aotinductor": ("aotinductor",),
+}
 """The kind of a program file → the runtimes that run it, its own first: the one that it was proven in."""
 
 
@@ -24,14 +29,18 @@ class Runner:
 
     Attributes:
         spec: its contract.
-        runtime: `onnxruntime`, `openvino` or `torchscript`.
+        runtime: `onnxruntime`, `openvino`, `torchscript` or `aotinductor`.
         device: `cpu` or `cuda`.
+        precision: `float32`, `float16` or `bfloat16`, what it multiplies in.
     """
 
-    def __init__(self, spec: Spec, runtime: str, device: str, session: Session) -> None:
+    def __init__(self, spec: Spec, runtime: str, device: str, precision: str, session: Session) -> None:
         self.spec = spec
         self.runtime = runtime
         self.device = device
+        self.precision = precision
+        self.measured: dict[str, Any] = {}
+        """What was measured before it was chosen; a run writes it down."""
         self._session = session
 
     def run(self, images: npt.NDArray[np.uint8 | np.float32], target: Any = None, region: Any = None) -> Maps:
@@ -84,16 +93,25 @@ class Runner:
 
 
 def load(
-    path: str | os.PathLike[str], device: str = "auto", runtime: str = "auto", threads: int | None = None
+    path: str | os.PathLike[str],
+    device: str = "auto",
+    runtime: str = "auto",
+    threads: int | None = None,
+    precision: Precision | None = None,
+    trust: bool = False,
 ) -> Runner:
     """Check and load a program file.
 
     Args:
-        path: a `.onnx` or `.ts` file made by `saccade compile`.
+        path: a `.onnx`, `.ts` or `.pt2` file made by `saccade compile`.
         device: "cpu", "cuda", or "auto": CUDA where there is a device and the runtime was built for it.
-        runtime: "onnxruntime", "openvino" (both for `.onnx`), "torchscript", or "auto": the one that the file was
-            proven in.
+        runtime: "onnxruntime", "openvino" (both for `.onnx`), "torchscript", "aotinductor", or "auto": the one that the
+            file was proven in (`fastest` measures which is the fastest).
         threads: CPU threads of the runtime; None leaves its own default, all cores.
+        precision: None for what the file was compiled in; OpenVINO can run a float32 file in "bfloat16" or "float16"
+            where the CPU computes them (`contract.Agreement` says what that costs).
+        trust: run native code from the file. A `.pt2` program is a shared library: load only what you compiled or got
+            from someone you would run a program of.
 
     Raises:
         UsageError: no such file, or a runtime or device that is not to be had.
@@ -105,7 +123,17 @@ def load(
         every = [name for names in RUNTIMES.values() for name in names]
         what = f"{path} is for {' or '.join(fitting)}" if runtime in every else f"expected one of {', '.join(every)}"
         raise UsageError(f"load: runtime {runtime!r}: {what}; compile it again with --to for another runtime")
+    if kind == "aotinductor" and not trust:
+        raise UsageError(
+            f"load: {path} is native code that would run as a program of yours; say --trust if you know who compiled it"
+        )
     chosen = fitting[0] if runtime == "auto" else runtime
+    wanted = precision or spec.precision
+    if wanted != spec.precision and chosen != "openvino":
+        raise UsageError(
+            f"load: {path} computes in {spec.precision}, not {wanted}; compile it with --precision {wanted}"
+            + (", or use --runtime openvino" if "openvino" in fitting and spec.precision == "float32" else "")
+        )
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"load: device {device!r}: expected auto, cpu or cuda")
     if device == "cuda" and not cuda_devices():
@@ -113,8 +141,14 @@ def load(
     if chosen == "onnxruntime":
         from .onnxruntime_session import open_session
     elif chosen == "openvino":
-        from .openvino_session import open_session
+        from .openvino_session import open_session as open_openvino
+
+        hint = wanted if spec.precision == "float32" else "float32"
+        session, used = open_openvino(Path(path), spec, device, threads, hint)
+        return Runner(spec, chosen, used, wanted, session)
+    elif chosen == "aotinductor":
+        from .aotinductor_session import open_session
     else:
         from .torchscript_session import open_session
     session, used = open_session(Path(path), spec, device, threads)
-    return Runner(spec, chosen, used, session)
+    return Runner(spec, chosen, used, wanted, session)

@@ -85,8 +85,45 @@ TargetKind = Annotated[
     ),
 ]
 To = Annotated[
-    Literal["onnx", "torchscript"],
-    typer.Option(help="The runtime that the program is for.", rich_help_panel="The explanation"),
+    Literal["onnx", "torchscript", "aotinductor"],
+    typer.Option(
+        help="What the program is for: onnx (.onnx: ONNX Runtime, OpenVINO, browsers), torchscript (.ts: torch), "
+        "aotinductor (.pt2: torch, native code for this kind of machine).",
+        rich_help_panel="Speed",
+    ),
+]
+CompilePrecision = Annotated[
+    Literal["float32", "float16", "bfloat16"],
+    typer.Option(
+        help="What convolutions and matrix products work in. What the narrower ones change in maps and predictions is "
+        "measured, shown, and refused where it is too much.",
+        rich_help_panel="Speed",
+    ),
+]
+CompileDevice = Annotated[
+    Literal["cpu", "cuda"],
+    typer.Option(help="Where the program is proven, and what aotinductor compiles for.", rich_help_panel="Speed"),
+]
+RunPrecision = Annotated[
+    Literal["float32", "float16", "bfloat16"] | None,
+    typer.Option(
+        help="Run a float32 program in OpenVINO with less precision, where the CPU has it; what that changes on these "
+        "photos is measured first.",
+        show_default="the program's own",
+        rich_help_panel="Speed",
+    ),
+]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Take less precision even if it changes too much.", rich_help_panel="Speed"),
+]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Run a .pt2 program: it is native code and can do whatever you can.",
+        rich_help_panel="Speed",
+    ),
 ]
 Colormap = Annotated[
     Literal["viridis", "turbo", "inferno", "gray", "jet"],
@@ -104,10 +141,10 @@ Device = Annotated[
     Literal["auto", "cpu", "cuda"], typer.Option(help="Where the program runs.", rich_help_panel="Speed")
 ]
 Runtime = Annotated[
-    Literal["auto", "onnxruntime", "openvino", "torchscript"],
+    Literal["auto", "onnxruntime", "openvino", "torchscript", "aotinductor"],
     typer.Option(
-        help="What runs it: a .onnx program ONNX Runtime or OpenVINO, a .ts program torch. auto: the one that it was "
-        "proven in.",
+        help="What runs it: a .onnx program ONNX Runtime or OpenVINO, the others torch. auto: the fastest that is "
+        "installed, tried out where there are many photos and remembered.",
         rich_help_panel="Speed",
     ),
 ]

@@ -12,7 +12,10 @@ import typer
 from .arguments import (
     Classes,
     Colormap,
+    CompileDevice,
+    CompilePrecision,
     Device,
+    Force,
     InputSize,
     Interpolation,
     LayerName,
@@ -20,12 +23,14 @@ from .arguments import (
     Method,
     ModelArgument,
     Resize,
+    RunPrecision,
     Runtime,
     Scale,
     Shorter,
     Std,
     TargetKind,
     To,
+    Trust,
     Weights,
     model_options,
     target_of_model,
@@ -83,6 +88,9 @@ def compile(
     layer: LayerName = None,
     target: TargetKind = None,
     to: To = "onnx",
+    precision: CompilePrecision = "float32",
+    device: CompileDevice = "cpu",
+    force: Force = False,
     calibrate: Annotated[
         Path | None,
         typer.Option(
@@ -114,7 +122,16 @@ def compile(
     photos = decode.list_photos([str(calibrate)]) if calibrate else None
     with _status(f"compiling {model}"):
         spec = pipeline.compile_program(
-            load_model(model, weights, options), method or ["grad-cam"], out, to, layer, target, photos
+            load_model(model, weights, options),
+            method or ["grad-cam"],
+            out,
+            to,
+            layer,
+            target,
+            photos,
+            precision,
+            device,
+            force,
         )
     _print(proof_lines(spec, out))
 
@@ -173,6 +190,9 @@ def run(
     batch_size: Annotated[int, typer.Option(min=1, max=4096, help="Photos at a time.", rich_help_panel="Speed")] = 16,
     device: Device = "auto",
     runtime: Runtime = "auto",
+    precision: RunPrecision = None,
+    force: Force = False,
+    trust: Trust = False,
     decode: Annotated[
         Literal["fast", "exact"],
         typer.Option(
@@ -198,14 +218,18 @@ def run(
 
     Exit code: 0 all photos done, 1 nothing done, 2 wrong usage, 3 some photos failed.
     """
+    from .cache import folder as cache_folder
     from .engine import decode as decoding
-    from .engine import execute, pipeline
+    from .engine import pipeline
     from .listing import Progress, make_room
 
     described = model_options(input_size, resize, shorter, interpolation, mean, std, classes)
     listed = decoding.list_photos(photos, str(labels) if labels else None)
     path, target = _program(program, runtime, weights, described, method, layer, target)
-    runner = execute.load(path, device, runtime)
+    choices = cache_folder() / "runtimes"
+    runner, said = pipeline.open_program(path, listed, batch_size, device, runtime, precision, trust, force, choices)
+    if said:
+        _print(said)
     if described.classes is not None:
         runner.spec = _with_classes(runner.spec, described.classes)
     options = pipeline.RunOptions(
@@ -370,7 +394,9 @@ def _program(
     target: str,
 ) -> tuple[Path, str]:
     """The program's file, and what it shall explain."""
-    if Path(program).suffix in (".onnx", ".ts"):
+    from .engine.contract.program_file import is_program
+
+    if Path(program).suffix in (".onnx", ".ts") or is_program(program):
         given = {"method": method, "layer": layer, "weights": weights if weights != "pretrained" else None}
         given |= {f.name: getattr(options, f.name) for f in fields(options) if f.name != "classes"}
         if extra := [name for name, value in given.items() if value is not None]:

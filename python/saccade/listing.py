@@ -57,13 +57,20 @@ def proof_lines(spec: Spec, out: Path) -> str:
     lines = [f"{out}  ({out.stat().st_size / 1e6:.1f} MB)"]
     for m in spec.maps:
         exact = spec.proof["mathematics_float64"][m.name]
-        file = spec.proof["file_float32"][m.name]
+        file = spec.proof["file"][m.name]
         lines.append(
             f"  {m.name} [N, {_shape(m.shape)}]: {m.method} at {m.layer}; differs from autograd by {exact:.0e} in "
-            f"float64, as a file in float32 by {file['max']:.0e} of the maximum"
+            f"float64, as a file in {spec.precision} by {file['max']:.0e} of the maximum"
         )
     counts = spec.proof["convolutions"]
     lines.append(f"  convolutions: {counts['network']} in the network, {counts['program']} in the program")
+    if spec.precision != "float32":
+        cost = spec.proof["agreement"]
+        ranks = ", ".join(f"{name} {value:.4f}" for name, value in cost["rank_correlation"].items())
+        lines.append(
+            f"  {spec.precision}: {cost['changed']:.1%} of {cost['images']} predictions change; rank correlation of "
+            f"the maps {ranks}"
+        )
     return "\n".join(lines)
 
 

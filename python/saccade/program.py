@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from .engine.compiler import Layer, Model
+    from .engine.contract.spec import Precision
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
@@ -174,10 +175,15 @@ class Explanation:
 
 
 def load(
-    path: str | os.PathLike[str], device: str = "auto", runtime: str = "auto", threads: int | None = None
+    path: str | os.PathLike[str],
+    device: str = "auto",
+    runtime: str = "auto",
+    threads: int | None = None,
+    precision: Precision | None = None,
+    trust: bool = False,
 ) -> Program:
     """Load a program file; see `saccade.engine.execute.load` for the arguments and errors."""
-    return Program(execute.load(path, device, runtime, threads), Path(path))
+    return Program(execute.load(path, device, runtime, threads, precision, trust), Path(path))
 
 
 def compile(
@@ -185,9 +191,11 @@ def compile(
     *methods: str,
     layer: str | None = None,
     target: str | None = None,
-    to: Literal["onnx", "torchscript"] = "onnx",
+    to: Literal["onnx", "torchscript", "aotinductor"] = "onnx",
     weights: str = "pretrained",
     device: str = "auto",
+    precision: Precision = "float32",
+    force: bool = False,
     **options: Any,
 ) -> Program:
     """Compile explanations of a model into a program; hooks and backward pass become ordinary operators.
@@ -201,9 +209,11 @@ def compile(
         target: what is explained: "class" (which one is an input), "top-5" (the five most probable at once, one map
             each), "region" of a segmentation, "outputs" of a regression, or "unit:LAYER", a channel of that layer;
             None for "region" where the logits are [N, K, h, w], else "class".
-        to: "onnx" or "torchscript".
+        to: "onnx", "torchscript" or "aotinductor" (native code for this kind of machine, and for `device`).
         weights: of a named model: "pretrained", "random" or a state dict's file.
         device: where the program shall run.
+        precision: "float32", "float16" or "bfloat16", what convolutions and matrix products work in.
+        force: keep a program in half precision even if it differs more than `Agreement` allows.
         options: input_size (an int or (height, width); needed for an nn.Module), mean, std, resize, shorter,
             interpolation, classes; see `saccade.engine.contract.ModelOptions`.
 
@@ -219,8 +229,9 @@ def compile(
     found = _model(model, weights, options)
     folder = tempfile.TemporaryDirectory(prefix="saccade-")
     path = Path(folder.name, f"program{SUFFIX[to]}")
-    pipeline.compile_program(found, methods or ("grad-cam",), path, to, layer, target)
-    return Program(execute.load(path, device), path, folder)
+    aim = "cuda" if to == "aotinductor" and device == "cuda" else "cpu"
+    pipeline.compile_program(found, methods or ("grad-cam",), path, to, layer, target, None, precision, aim, force)
+    return Program(execute.load(path, device, trust=True), path, folder)
 
 
 def layers(model: nn.Module | str, weights: str = "random", **options: Any) -> list[Layer]:

@@ -17,9 +17,9 @@ from saccade.engine import execute, pipeline
 from saccade.engine.compiler import Model, compiling, eager, load_model, wrap_module
 from saccade.engine.compiler.models import load_state, read_state
 from saccade.engine.compiler.network import Network
-from saccade.engine.compiler.proof import Reference, error_to_maximum, float64, normalise, pictures, relative_l2
+from saccade.engine.compiler.proof import Reference, error_to_maximum, float64, pictures, relative_l2
 from saccade.engine.compiler.targets import Target, parse_target
-from saccade.engine.compiler.trace import Request, Traced
+from saccade.engine.compiler.trace import Request, Traced, normalise
 from saccade.engine.contract import ModelOptions
 from saccade.engine.contract.program_file import Format
 

@@ -156,7 +156,7 @@ def test_the_same_networks_pass_without_a_fault_and_carry_their_proof(tmp_path):
     found = spec.proof
     assert set(found["mathematics_float64"]) == {"logits", "grad_cam", "saliency", "activations", "features"}
     assert all(0 <= v <= found["bounds"]["mathematics"] for v in found["mathematics_float64"].values())
-    assert set(found["file_float32"]) == {"logits", "grad_cam", "saliency", "activations"}
+    assert set(found["file"]) == {"logits", "grad_cam", "saliency", "activations"}
     assert found["convolutions"] == {"network": 2, "program": 4}
     assert found["batch_sizes"] == [1, 2]
 

@@ -189,7 +189,7 @@ def test_a_model_is_no_program(tmp_path: Path, kind: Format):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", r"is empty \(0 bytes\)"), (b"Dear all,\nplease find attached\n", "no ONNX and no TorchScript|cut short")],
+    [(b"", r"is empty \(0 bytes\)"), (b"Dear all,\nplease find attached\n", "no ONNX file and no archive|cut short")],
 )
 def test_other_files(tmp_path: Path, content: bytes, message: str):
     path = tmp_path / "notes.onnx"

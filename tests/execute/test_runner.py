@@ -16,7 +16,8 @@ from torch import nn
 from saccade.engine import execute, pipeline
 from saccade.engine.compiler import wrap_module
 from saccade.engine.contract import MapSpec, ModelOptions, SaccadeError, UsageError
-from saccade.engine.execute import devices
+from saccade.engine.contract.program_file import read_contract
+from saccade.engine.execute import aotinductor_session, devices
 from saccade.engine.execute.runner import RUNTIMES
 
 EVERY = [(kind, runtime) for kind, runtimes in RUNTIMES.items() for runtime in runtimes]
@@ -25,7 +26,7 @@ EVERY = [(kind, runtime) for kind, runtimes in RUNTIMES.items() for runtime in r
 def load(compiled: dict[str, Path], kind: str, runtime: str, **options: Any) -> execute.Runner:
     if runtime == "openvino":
         pytest.importorskip("openvino")
-    return execute.load(compiled[kind], "cpu", runtime, **options)
+    return execute.load(compiled[kind], "cpu", runtime, trust=True, **options)
 
 
 @pytest.fixture(scope="module")
@@ -83,11 +84,43 @@ def test_images_that_lie_strangely_in_memory_are_read_alike(compiled: Any, kind:
     np.testing.assert_array_equal(runner.run(mirrored).logits, runner.run(np.ascontiguousarray(mirrored)).logits)
 
 
+def test_native_code_runs_only_for_those_who_trust_it(compiled: dict[str, Path]):
+    with pytest.raises(UsageError, match=r"tiny.pt2 is native code .* say --trust if you know who compiled it"):
+        execute.load(compiled["aotinductor"])
+    with pytest.raises(UsageError, match="was compiled for cpu; use --device cpu"):
+        aotinductor_session.open_session(compiled["aotinductor"], read_contract(compiled["onnx"])[1], "cuda", None)
+
+
+def test_a_precision_that_the_file_does_not_have(program: Path, compiled: dict[str, Path]):
+    with pytest.raises(
+        UsageError,
+        match="computes in float32, not float16; compile it with --precision float16, or use --runtime openvino",
+    ):
+        execute.load(program, precision="float16")
+    with pytest.raises(UsageError, match=r"compile it with --precision bfloat16$"):
+        execute.load(compiled["torchscript"], precision="bfloat16")
+    assert execute.load(program, precision="float32").precision == "float32"
+
+
+def test_openvino_refuses_what_the_cpu_does_not_compute(program: Path):
+    openvino = pytest.importorskip("openvino")
+    has = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    for precision, name in (("bfloat16", "BF16"), ("float16", "FP16")):
+        if name in has:
+            assert execute.load(program, runtime="openvino", precision=precision).precision == precision
+        else:
+            with pytest.raises(UsageError, match=f"this CPU computes no {precision}"):
+                execute.load(program, runtime="openvino", precision=precision)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"device": "tpu"}, "device 'tpu': expected auto, cpu or cuda"),
-        ({"runtime": "tensorrt"}, "runtime 'tensorrt': expected one of onnxruntime, openvino, torchscript"),
+        (
+            {"runtime": "tensorrt"},
+            "runtime 'tensorrt': expected one of onnxruntime, openvino, torchscript, aotinductor",
+        ),
         ({"runtime": "torchscript"}, "is for onnxruntime or openvino; compile it again with --to"),
     ],
 )

@@ -1,7 +1,4 @@
-"""The one file that joins the rooms: compile and prove, decode → execute → write, evidence → sheets.
-
-Nothing here imports torch unless a model is compiled or a TorchScript program is run.
-"""
+"""A run: photos are decoded, explained and written at the same time."""
 
 from __future__ import annotations
 
@@ -15,94 +12,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-import numpy as np
 import numpy.typing as npt
 
-from . import decode, execute, render, sinks
-from .contract import Batch, Maps, PhotoError, Record, SaccadeError, Spec, UsageError, read_spec, replacing
-from .contract.program_file import Format
-from .render import Caption, Gallery, Look
-
-if TYPE_CHECKING:
-    from .compiler import Model
-
-U8 = npt.NDArray[np.uint8]
-SHEET_LIMIT = 48
-"""Photos on the sheet that a run makes by itself."""
-
-
-# ---- compile ------------------------------------------------------------------------------------------------------
-
-
-def compile_program(
-    model: Model,
-    methods: Sequence[str],
-    path: str | os.PathLike[str],
-    to: Format = "onnx",
-    layer: str | None = None,
-    target: str | None = None,
-    calibration_photos: Sequence[decode.Photo] | None = None,
-) -> Spec:
-    """Compile explanations of a model into a program file, prove it, and only then give it its name.
-
-    See `compiler.write_program` for the arguments and errors; with `calibration_photos` the contract also gets the
-    fixed ranges of `calibrate`.
-    """
-    from .compiler import write_program
-
-    def open_file(candidate: Path) -> Callable[..., Maps]:
-        return execute.load(candidate, device="cpu").run
-
-    photos = calibration_photos or ()
-    ranges = (lambda candidate: calibrate(execute.load(candidate), photos)) if photos else None
-    with replacing(path) as temporary:
-        return write_program(model, methods, temporary, open_file, to, layer, target, ranges)
-
-
-def calibrate(
-    runner: execute.Runner, photos: Sequence[decode.Photo], limit: int = 512
-) -> dict[str, tuple[float, float]]:
-    """Fixed ranges that make a program's maps comparable across images, from a sample of photos.
-
-    Args:
-        runner: a loaded program.
-        photos: the photos to sample, evenly, at most `limit`.
-
-    Returns:
-        Map name → (low, high): for CAMs and gradients 0 and the 0.99 quantile of the value that each photo alone
-        would be scaled to; for activations the 0.005 and 0.995 quantiles of all values.
-
-    Raises:
-        SaccadeError: no photo could be read, or a map is blank on all of them.
-    """
-    chosen = [photos[i] for i in _evenly(len(photos), limit)]
-    highs: dict[str, list[npt.NDArray]] = {m.name: [] for m in runner.spec.maps}
-    with decode.Decoder(chosen, runner.spec.preprocessing, 16) as batches:
-        for batch in batches:
-            if len(batch.images) == 0:
-                continue
-            maps = runner.run(batch.images)
-            for m in runner.spec.maps:
-                values = maps.maps[m.name]
-                if m.kind == "activations":
-                    highs[m.name].append(np.quantile(values.reshape(len(values), -1), [0.005, 0.995], axis=1).T)
-                else:
-                    highs[m.name].append(render.display_ranges(values, kind=m.kind))
-    found: dict[str, tuple[float, float]] = {}
-    for name, parts in highs.items():
-        if not parts:
-            raise SaccadeError("calibrate: none of the photos could be read; give a folder of photos")
-        ranges = np.concatenate(parts)
-        low, high = float(ranges[:, 0].min()), float(np.quantile(ranges[:, 1], 0.99))
-        if not low < high:
-            raise SaccadeError(f"calibrate: {name} is blank on all {len(ranges)} photos; give photos of the classes")
-        found[name] = (low, high)
-    return found
-
-
-# ---- run ----------------------------------------------------------------------------------------------------------
+from .. import decode, execute, render, sinks
+from ..contract import Batch, Maps, PhotoError, Record, SaccadeError, Spec, UsageError
+from ..render import Caption, Gallery, Look
+from .programs import evenly
+from .sheets import SHEET_LIMIT, check_look, comparable, title_of
 
 
 @dataclass(frozen=True)
@@ -153,17 +71,7 @@ def check_options(spec: Spec, options: RunOptions) -> None:
             f"run: {spec.model} was compiled for ascent, to change a picture (saccade dream); it has no maps"
         )
     execute.program_inputs(spec, 1, options.target)
-    _check_look(spec, options.look)
-
-
-def _check_look(spec: Spec, look: Look) -> None:
-    render.colormap(look.colormap)
-    uncalibrated = [m.name for m in spec.maps if m.kind != "activations" and m.name not in (spec.calibration or {})]
-    if look.scale == "calibrated" and uncalibrated:
-        raise UsageError(
-            f"run: --scale calibrated: the program carries no range for {uncalibrated[0]}; compile it with "
-            "--calibrate PHOTOS, or use --scale image"
-        )
+    check_look(spec, options.look)
 
 
 def run(
@@ -191,7 +99,7 @@ def run(
     options = options or RunOptions()
     out, spec = Path(out), runner.spec
     check_options(spec, options)
-    gallery = Gallery(spec, options.look, _evenly(len(photos), options.sheet_limit))
+    gallery = Gallery(spec, options.look, evenly(len(photos), options.sheet_limit))
     writer = sinks.EvidenceWriter(out, spec, options.keep)
     state = _RunFile(out, runner, options, len(photos))
     state.write("running")
@@ -214,7 +122,7 @@ def run(
         sheet = None
         if options.sheet_limit and gallery.cells:
             sheet = out / "sheet.jpg"
-            sinks.write_picture(sheet, gallery.draw(_title(spec), state.describe(len(gallery.cells))))
+            sinks.write_picture(sheet, gallery.draw(title_of(spec), state.describe(len(gallery.cells))))
     except BaseException as error:
         with contextlib.suppress(SaccadeError):
             state.write("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
@@ -251,6 +159,8 @@ class _RunFile:
                 "options": dataclasses.asdict(self._options),
                 "runtime": self._runner.runtime,
                 "device": self._runner.device,
+                "precision": self._runner.precision,
+                "measured": self._runner.measured,
                 "photos": {"listed": self._photos, "done": self.done, "failed": self.failed},
                 "seconds": {"total": time.time() - self._started, **self.seconds},
             },
@@ -303,7 +213,7 @@ class _Sink:
         spec = self._gallery.spec
         sure = spec.confidence(maps.logits)
         return [
-            Caption(r.index, r.name, r.label, said, None if sure is None else float(sure[i]), _comparable(spec, said))
+            Caption(r.index, r.name, r.label, said, None if sure is None else float(sure[i]), comparable(spec, said))
             for i, (r, said) in enumerate(zip(batch.good, spec.answers(maps.logits), strict=True))
         ]
 
@@ -333,81 +243,3 @@ class _Sink:
                 )
         for name, picture in pictures.items():
             sinks.write_picture(sinks.overlay_path(self._out, record.name, name), picture)
-
-
-# ---- sheet --------------------------------------------------------------------------------------------------------
-
-
-def sheet(
-    folder: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    where: str | None = None,
-    order_by: str | None = None,
-    limit: int = SHEET_LIMIT,
-    look: Look | None = None,
-    title: str | None = None,
-) -> int:
-    """Draw a contact sheet from a run's evidence, without running the network again.
-
-    Args:
-        folder: the run's folder.
-        out: the picture to write, .jpg or .png.
-        where, order_by: SQL expressions over the evidence's columns.
-        limit: at most so many photos.
-
-    Returns:
-        How many photos are on it.
-
-    Raises:
-        UsageError: no run, a wrong expression, or no photo that matches.
-    """
-    info = sinks.read_run(folder)
-    spec = read_spec(json.dumps(info.get("contract")))
-    look = look or Look()
-    _check_look(spec, look)
-    # Photos that could not be read go last and are dropped: no bracket around `where` that it could close.
-    last = "error IS NOT NULL"
-    table = sinks.read_evidence(folder, where, f"{last}, {order_by}" if order_by else last, limit)
-    table = table.filter(table["error"].is_null())
-    if table.num_rows == 0:
-        raise UsageError(f"sheet: no photo of {folder} matches {where or 'anything'}; loosen --where")
-    gallery = Gallery(spec, look, range(table.num_rows))
-    options = info.get("options")
-    _add_evidence(gallery, table, "exact" if isinstance(options, dict) and options.get("decode") == "exact" else "fast")
-    asked = [f"{word} {said}" for word, said in (("where", where), ("ordered by", order_by)) if said]
-    subtitle = f"{table.num_rows} photos {', '.join(asked)}".strip()
-    sinks.write_picture(out, gallery.draw(title or _title(spec), subtitle))
-    return table.num_rows
-
-
-def _add_evidence(gallery: Gallery, table: Any, mode: Literal["fast", "exact"]) -> None:
-    spec, p = gallery.spec, gallery.spec.preprocessing
-    captions, images = [], []
-    words = ["path", "name", "label", "prediction", "confidence", "outputs"]
-    for i, row in enumerate(table.select([w for w in words if w in table.schema.names]).to_pylist()):
-        try:
-            image = decode.read_view(row["path"], p, mode)[0]
-        except PhotoError:  # moved or removed since the run: its evidence is still worth a card
-            image = np.full((p.height, p.width, p.channels), 200, np.uint8)
-            row["name"] += " (the photo is gone)"
-        images.append(image)
-        outputs = row.get("outputs")
-        said = row["prediction"] if outputs is None else spec.answers(np.array([outputs], np.float32))[0]
-        said = ("nothing" if spec.output_size else "") if said is None else said
-        captions.append(Caption(i, row["name"], row["label"], said, row["confidence"], _comparable(spec, said)))
-    kept = {m.name: sinks.restore_map(table, m.name) for m in spec.maps if m.name in table.schema.names}
-    gallery.add(captions, np.stack(images), kept)
-
-
-def _comparable(spec: Spec, answer: str) -> str | None:
-    """A network's answer where it is one a label can be held against: a class, no region and no number."""
-    return None if spec.output_size or spec.target == "outputs" else answer
-
-
-def _title(spec: Spec) -> str:
-    return f"{spec.model}: where it looks"
-
-
-def _evenly(count: int, limit: int) -> list[int]:
-    """`limit` of `count` indices, spread evenly."""
-    return [int(i) for i in np.unique(np.linspace(0, count - 1, min(count, limit)).round())] if limit and count else []

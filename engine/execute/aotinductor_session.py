@@ -1,0 +1,46 @@
+"""AOTInductor packages in torch: native code, so only files that one trusts as one trusts a program."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch._inductor
+
+from ..contract import SaccadeError, Spec, UsageError
+from .session import Session
+
+
+def open_session(path: Path, spec: Spec, device: str, threads: int | None) -> tuple[Session, str]:
+    """Open the package; returns the session and the device that it was compiled for."""
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            package = torch._inductor.aoti_load_package(str(path))
+        used = package.get_metadata()["AOTI_DEVICE_KEY"]
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise SaccadeError(f"load: torch refuses {path}: {reason}; compile it again on this machine") from None
+    if device not in ("auto", used):
+        raise UsageError(
+            f"load: {path} was compiled for {used}; use --device {used}, or compile it with --device {device}"
+        )
+    expected = 1 + len(spec.maps) + bool(spec.features)
+
+    def run(inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
+        with torch.inference_mode():
+            outputs = package(*(torch.from_numpy(value).to(used) for value in inputs.values()))
+        if len(outputs) != expected:
+            raise SaccadeError(
+                f"run: {path} gives {len(outputs)} outputs, its contract names {expected}; compile it again"
+            )
+        return [o.cpu().numpy() for o in outputs]
+
+    return run, used

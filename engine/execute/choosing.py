@@ -1,0 +1,142 @@
+"""Which runtime is the fastest for a program on this machine: measured on a few images, kept for the next time."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..contract import Maps, SaccadeError, Spec, agree, replacing
+from ..contract.program_file import Format
+from .runner import RUNTIMES, Runner, load
+
+_PACKAGES = {
+    "onnxruntime": ("onnxruntime-gpu", "onnxruntime"),
+    "openvino": ("openvino",),
+    "torchscript": ("torch",),
+    "aotinductor": ("torch",),
+}
+_ROUNDS = 5
+_LIMIT = 20.0
+"""Seconds after which no further round is begun."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The fastest runtime, and how that was found.
+
+    Attributes:
+        runtime: its name.
+        seconds: runtime → seconds for one image, the median over the rounds.
+        refused: runtime → why it is out of the question: it does not run the program, or gives other answers.
+    """
+
+    runtime: str
+    seconds: Mapping[str, float]
+    refused: Mapping[str, str]
+
+    def describe(self) -> str:
+        """One line for people."""
+        times = ", ".join(f"{name} {1000 * s:.1f} ms" for name, s in sorted(self.seconds.items(), key=lambda i: i[1]))
+        out = "".join(f"; not {name}: {why}" for name, why in self.refused.items())
+        return f"{self.runtime} (for one image {times}{out})"
+
+
+def candidates(kind: Format) -> list[str]:
+    """The runtimes for that kind of file that are installed here, the one that it was proven in first."""
+    return [name for name in RUNTIMES[kind] if importlib.util.find_spec(name) or len(RUNTIMES[kind]) == 1]
+
+
+def remembered(folder: Path, spec: Spec, kind: Format, batch: int) -> Choice | None:
+    """What `fastest` found before for the same program and batch size, on such a CPU, with the same versions."""
+    try:
+        table = json.loads(_place(folder, spec, kind, batch).read_text(encoding="utf-8"))
+        choice = Choice(str(table["runtime"]), dict(table["seconds"]), dict(table["refused"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return choice if choice.runtime in candidates(kind) else None
+
+
+def fastest(
+    path: Path, spec: Spec, kind: Format, images: npt.NDArray[np.uint8], batch: int, folder: Path | None
+) -> Choice:
+    """Run each runtime on the same images in turns, on the CPU, and choose the fastest of those that agree.
+
+    Agreement is judged against the runtime that the file was proven in (`contract.Agreement`).
+
+    Args:
+        images: uint8 [M, H, W, C]; the more, the surer the agreement.
+        batch: how many go at a time, at most M; all batches that are whole are run for the agreement, one is timed.
+        folder: where to keep the choice; None for nowhere.
+
+    Raises:
+        SaccadeError: the runtime that the file was proven in fails.
+    """
+    names = candidates(kind)
+    batches = [images[i : i + batch] for i in range(0, len(images) - batch + 1, batch)]
+    runners: dict[str, Runner] = {}
+    expected: list[Maps] = []
+    refused: dict[str, str] = {}
+    for name in names:
+        try:
+            runner = load(path, "cpu", name)
+            answers = [runner.run(each) for each in batches]  # warms up, too
+            if expected:
+                found = agree(answers, expected, classes=spec.target != "outputs")
+                found.check(f"load: runtime {name!r}", f"use --runtime {names[0]}")
+        except SaccadeError as error:
+            if not expected:
+                raise
+            refused[name] = str(error)
+            continue
+        runners[name], expected = runner, expected or answers
+    seconds: dict[str, list[float]] = {name: [] for name in runners}
+    begun = time.perf_counter()
+    for _ in range(_ROUNDS):
+        for name, runner in runners.items():
+            start = time.perf_counter()
+            runner.run(batches[0])
+            seconds[name].append((time.perf_counter() - start) / batch)
+        if time.perf_counter() - begun > _LIMIT:
+            break
+    medians = {name: statistics.median(found) for name, found in seconds.items()}
+    choice = Choice(min(medians, key=medians.__getitem__), medians, refused)
+    if folder is not None:
+        with replacing(_place(folder, spec, kind, batch)) as temporary:
+            temporary.write_text(json.dumps(vars(choice)), encoding="utf-8")
+    return choice
+
+
+def _place(folder: Path, spec: Spec, kind: Format, batch: int) -> Path:
+    words: list[Any] = [spec.hash, batch, _cpu(), os.cpu_count(), _versions(kind)]
+    return folder / f"{hashlib.sha256(json.dumps(words).encode()).hexdigest()[:32]}.json"
+
+
+def _versions(kind: Format) -> dict[str, str]:
+    found = {}
+    for package in (p for name in candidates(kind) for p in _PACKAGES[name]):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _cpu() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
