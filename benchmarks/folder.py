@@ -23,7 +23,8 @@ import cv2
 import harness
 import numpy as np
 import pyarrow.parquet as pq
-from explain import as_package
+
+from saccade.bench.measure import as_scaled
 
 PEER = Path(__file__).resolve().parent / "peers" / "grad_cam_folder.py"
 SACCADE, GRAD_CAM = "saccade run", "grad-cam"
@@ -200,7 +201,7 @@ def check(job: Job) -> dict[str, Any]:
     theirs = np.array(list(expected.values()))
     side = json.loads(table.schema.field("grad_cam").metadata[b"shape"])
     maps = np.stack([np.array(row["grad_cam"], np.float64).reshape(side) * row["grad_cam_scale"] for row in rows])
-    ours, package = as_package(maps, (224, 224)), np.load(other / "maps.npy")
+    ours, package = as_scaled(maps, "twice", (224, 224)), np.load(other / "maps.npy")
     drawn = [len(list(place.rglob("*.jpg"))) for place in (folder / "overlays", other)]
     if drawn != [len(rows), len(rows)]:
         raise harness.WrongAnswerError(f"overlays: {drawn[0]} and {drawn[1]} files for {len(rows)} photos")

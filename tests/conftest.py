@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -160,3 +161,15 @@ def saccade_says(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
         return Said(code if isinstance(code, int) else 0, str(said.out), str(said.err))
 
     return say
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network_source: str) -> Iterator[str]:
+    """The network as MODEL names it: a module in the folder where the command is given."""
+    (tmp_path / "tinynet.py").write_text(network_source)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SACCADE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    importlib.invalidate_caches()
+    yield "tinynet:build_network"
+    sys.modules.pop("tinynet", None)

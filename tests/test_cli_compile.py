@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +22,6 @@ from saccade.engine.contract.program_file import read_contract
 
 Say = Callable[..., Any]
 SIZE = ("--input-size", "32")
-
-
-@pytest.fixture
-def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network_source: str) -> Iterator[str]:
-    """The network as MODEL names it: a module in the folder where the command is given."""
-    (tmp_path / "tinynet.py").write_text(network_source)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SACCADE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    importlib.invalidate_caches()
-    yield "tinynet:build_network"
-    sys.modules.pop("tinynet", None)
 
 
 # ---- layers, doctor -----------------------------------------------------------------------------------------------

@@ -427,8 +427,12 @@ def test_a_narrower_precision_is_measured_on_the_photos(
         runner = true(path, device)
         if precision is not None:
             asked.append((runtime, precision))
-            exact = runner._session
-            runner._session = lambda inputs: [np.float32(sign * np.float16(o)) for o in exact(inputs)]
+            exact: Any = runner._session
+
+            def narrow(inputs: Any) -> Any:
+                return [np.float32(sign * np.float16(o)) for o in exact(inputs)]
+
+            runner._session = narrow
             runner.precision = precision
         return runner
 

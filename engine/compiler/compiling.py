@@ -14,6 +14,7 @@ import torch
 
 from ..contract import Maps, Spec, UsageError
 from ..contract.program_file import Format, append_contract
+from ..contract.spec import Precision
 from .emit import emit
 from .folding import fold_batch_norm
 from .methods import Method, method
@@ -110,6 +111,15 @@ def write_program(
         spec = append_contract(body, to, dataclasses.replace(spec, proof=proof, calibration=calibration))
         shutil.copyfile(body, path)
     return spec
+
+
+def write_forward(model: Model, path: Path, to: Format, precision: Precision = "float32", device: str = "cpu") -> None:
+    """The network alone as a file of the same kind, folded, normalised and narrowed as an explanation's is: what the
+    price of an explanation is measured against. It has a program's inputs, gives the logits, and carries no contract.
+    """
+    network, _ = fold_batch_norm(model.network, model.preprocessing, set())
+    traced = trace(network, model.preprocessing, [], Target())
+    emit(traced if precision == "float32" else lower(traced, precision), to, path, device)
 
 
 def _check_target(network: Network, target: Target) -> None:

@@ -135,6 +135,7 @@ def emit_aotinductor(module: fx.GraphModule, traced: Traced, path: Path, device:
         UsageError: a loop, which AOTInductor would unroll; or no C++ compiler.
         SaccadeError: AOTInductor refuses the graph.
     """
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns where there is no GPU
     import torch._inductor
 
     if any(isinstance(part, Loop) for part in module.children()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch._inductor
 
 from ..contract import SaccadeError, Spec, UsageError
 from .session import Session
+
+logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns where there is no GPU
+import torch._inductor  # noqa: E402
 
 
 def open_session(path: Path, spec: Spec, device: str, threads: int | None) -> tuple[Session, str]:

@@ -35,6 +35,7 @@ from .arguments import (
     model_options,
     target_of_model,
 )
+from .bench.command import bench
 from .engine.contract.errors import SaccadeError, UsageError
 
 if TYPE_CHECKING:
@@ -336,6 +337,9 @@ def dream(
         made = ascent.ascend(runner, picture, goal, how, progress)
     sinks.write_picture(out, made.repeat(3, axis=2) if made.shape[2] == 1 else made)
     _print(str(out))
+
+
+app.command()(bench)
 
 
 @app.command()

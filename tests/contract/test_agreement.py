@@ -59,8 +59,9 @@ def test_wrong_answers_are_refused():
         found = agree([wrong], [maps])
         with pytest.raises(SaccadeError, match=message):
             found.check("run: bfloat16", "use --precision float32")
+    nothing = agree([changed(maps, grad_cam=broken)], [maps])
     with pytest.raises(SaccadeError, match="no numbers"):  # what no force gets through
-        found.check("run: float16", "use --precision float32", force=True)
+        nothing.check("run: float16", "use --precision float32", force=True)
 
 
 def test_what_may_be_forced():

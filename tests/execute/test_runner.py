@@ -17,6 +17,7 @@ from saccade.engine import execute, pipeline
 from saccade.engine.compiler import wrap_module
 from saccade.engine.contract import MapSpec, ModelOptions, SaccadeError, UsageError
 from saccade.engine.contract.program_file import read_contract
+from saccade.engine.contract.spec import Precision
 from saccade.engine.execute import aotinductor_session, devices
 from saccade.engine.execute.runner import RUNTIMES
 
@@ -105,7 +106,8 @@ def test_a_precision_that_the_file_does_not_have(program: Path, compiled: dict[s
 def test_openvino_refuses_what_the_cpu_does_not_compute(program: Path):
     openvino = pytest.importorskip("openvino")
     has = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    for precision, name in (("bfloat16", "BF16"), ("float16", "FP16")):
+    precisions: dict[Precision, str] = {"bfloat16": "BF16", "float16": "FP16"}
+    for precision, name in precisions.items():
         if name in has:
             assert execute.load(program, runtime="openvino", precision=precision).precision == precision
         else:

@@ -1,0 +1,201 @@
+"""docs/benchmarks.md and its plots, made of the files in results/: nothing in them is typed by hand.
+
+python benchmarks/document.py
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import harness
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+
+DOCS = harness.ROOT / "docs"
+EAGER = "forward eager"
+CLAIMS = {  # Grad-CAM or saliency ÷ the same runtime's forward pass, batches of 8 and more, float32
+    "grad-cam": {"resnet18": 1.03, "resnet50": 1.03, "mobilenet_v2": 1.03, "vgg16": 1.08, "alexnet": 1.15},
+    "saliency": {"resnet18": 2.4, "resnet50": 2.4},
+}
+COLOURS = {"saccade": "#2a6f97", "forward": "#a9d6e5", "hooks": "#c9a227", "other": "#b0b0b0"}
+HEAD = """# Benchmarks
+
+Made by `python benchmarks/document.py` from the files in `benchmarks/results/`; do not edit. How each figure is
+measured is in [benchmarks/README.md](../benchmarks/README.md).
+
+A ratio is taken within a round, between calls that ran beside each other; the median over the rounds in which the
+machine was quiet is given, with its quartiles (over all rounds where too few were quiet: then it decides nothing).
+Times in milliseconds belong to the machine that is named: compare them within a table, never between two.
+"""
+
+
+def main() -> None:
+    """Write the page and the plots."""
+    mpl.rcParams |= {"svg.hashsalt": "saccade", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10}
+    results = {
+        path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(harness.RESULTS.glob("*.json"))
+    }
+    measured = {name: r for name, r in results.items() if isinstance(r, dict) and "benchmark" in r}
+    bench = {name: r for name, r in measured.items() if r["benchmark"] == "bench"}
+    parts = [HEAD]
+    for name, result in bench.items():
+        parts += price(name, result)
+    parts += figures(measured)
+    for name, result in bench.items():
+        parts += tables(name, result)
+    (DOCS / "benchmarks.md").write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
+    print(f"docs/benchmarks.md: {len(measured)} results")
+
+
+# ---- what an explanation costs ------------------------------------------------------------------------------------
+
+
+def price(name: str, result: Mapping[str, Any]) -> Iterator[str]:
+    """A plot of all contenders for the largest batch, and the price over the forward pass as a table."""
+    where = place(result)
+    yield f"## What an explanation costs: {where}\n"
+    groups = [g for g in result["groups"] if g["rows"]]
+    largest = {key(g): g for g in sorted(groups, key=lambda g: g["batch"])}
+    drawn = [g for g in largest.values() if EAGER in g["rows"] and g["precision"] == "float32"]
+    if drawn:
+        plot(drawn, DOCS / "images" / f"{name}.svg", where)
+        yield f"![Time of each contender relative to eager model(x), {where}](images/{name}.svg)\n"
+    yield "The compiled program ÷ the same runtime's forward pass of the same network, folded and exported alike:\n"
+    yield "| network | method | precision | batch | runtime | ratio | quartiles | quiet rounds | bound | |"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
+    for group in groups:
+        for ratio in (r for r in group["ratios"] if r["to"].startswith("forward ") and r["to"] != EAGER):
+            yield _row(*about(group), ratio["to"].removeprefix("forward "), *numbers(ratio), *claim(group, ratio))
+    yield ""
+    yield "And ÷ eager `model(x)`, the plain forward pass in PyTorch:\n"
+    yield "| network | method | precision | batch | contender | ratio | quartiles | quiet rounds |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for group in groups:
+        for ratio in (r for r in group["ratios"] if r["to"] == EAGER):
+            yield _row(*about(group), ratio["of"], *numbers(ratio))
+    yield ""
+    if "command" in result:
+        yield f"Repeat with: `{result['command']}`\n"
+
+
+def claim(group: Mapping[str, Any], ratio: Mapping[str, Any]) -> tuple[str, str]:
+    """The bound, and whether it is met; empty where nothing is claimed."""
+    bound = CLAIMS.get(group["method"], {}).get(short(group["model"]))
+    if bound is None or group["batch"] < 8 or group["precision"] != "float32":
+        return "", ""
+    return f"≤ {bound}", harness.verdict(ratio, lambda median: median <= bound).partition(":")[0]
+
+
+def plot(groups: Sequence[Mapping[str, Any]], path: Path, where: str) -> None:
+    """Bars: each contender's time relative to eager model(x), a panel for each combination."""
+    columns = min(3, len(groups))
+    rows = -(-len(groups) // columns)
+    most = max(len(g["rows"]) for g in groups)
+    figure, axes = plt.subplots(rows, columns, figsize=(4.1 * columns, (0.28 * most + 0.9) * rows), squeeze=False)
+    for axis in axes.flat[len(groups) :]:
+        axis.set_visible(False)
+    for axis, group in zip(axes.flat, groups, strict=False):
+        ratios = {r["of"]: (r["quiet"] or r["wall"])["median"] for r in group["ratios"] if r["to"] == EAGER}
+        forward = {n: row["p50_ms"] / group["rows"][EAGER]["p50_ms"] for n, row in group["rows"].items()}
+        names = sorted(group["rows"], key=lambda n: (n.split()[-1] if n.startswith(("saccade", "forward")) else "~", n))
+        values = [ratios[n] if n in ratios else forward[n] for n in names]
+        colours = [COLOURS.get(n.split()[0], COLOURS["other"]) for n in names]
+        bars = axis.barh(names, values, color=colours)
+        axis.bar_label(bars, [f"{v:.2f}" for v in values], padding=3, fontsize=8)
+        axis.axvline(1, color="black", linewidth=0.8, linestyle=":")
+        axis.set_xlim(0, 1.18 * max(values))
+        axis.invert_yaxis()
+        axis.set_title(f"{short(group['model'])}, {group['method']}, batch {group['batch']}", fontsize=10)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(axis="y", length=0, labelsize=8)
+    figure.suptitle(f"Time ÷ eager model(x), lower is better\n{where}", fontsize=10, x=0.02, ha="left")
+    save(figure, path)
+
+
+# ---- everything else ----------------------------------------------------------------------------------------------
+
+
+def figures(results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What was claimed elsewhere, with what was measured."""
+    yield "## Pictures, folders, several classes at once\n"
+    yield "| file | of | to | ratio | quartiles | quiet rounds | machine |"
+    yield "|---|---|---|---|---|---|---|"
+    claims = []
+    for name, result in results.items():
+        if result["benchmark"] == "bench":
+            continue
+        ratios = result["ratios"].items() if isinstance(result["ratios"], dict) else [("", result["ratios"])]
+        for what, found in ratios:
+            for ratio in found:
+                yield _row(
+                    f"`{name}`", f"{ratio['of']} {what and f'({what})'}", ratio["to"], *numbers(ratio), place(result)
+                )
+        claims += [(said, met.partition(":")[0], f"`{name}`") for said, met in result.get("figures", {}).items()]
+    yield "\n| claim | | file |\n|---|---|---|"
+    yield from (_row(*line) for line in claims)
+    yield ""
+
+
+def tables(name: str, result: Mapping[str, Any]) -> Iterator[str]:
+    """Every row of `saccade bench`, folded away."""
+    yield f"## Every row of `{name}`\n"
+    yield f"{result['date']}, {place(result)}; {', '.join(f'{k} {v}' for k, v in result['versions'].items())}.\n"
+    for group in result["groups"]:
+        model, method, precision, batch = about(group)
+        yield f"<details><summary>{model}, {method}, {precision}, batch {batch}</summary>\n"
+        yield "| contender | p50 ms | p95 ms | p99 ms | images/s | peak MiB | calls |"
+        yield "|---|---|---|---|---|---|---|"
+        for who, row in group["rows"].items():
+            times = (f"{row[k]:.4g}" for k in ("p50_ms", "p95_ms", "p99_ms", "images_per_second"))
+            yield _row(who, *times, f"{row['peak_mib']:.0f}", str(row["calls"]))
+        yield from (f"\nNot {who}: {' '.join(reason.split())}" for who, reason in group["refused"].items())
+        yield "\n</details>\n"
+
+
+def save(figure: Any, path: Path) -> None:
+    """As SVG, with the same bytes for the same figures."""
+    figure.tight_layout()
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+def numbers(ratio: Mapping[str, Any]) -> tuple[str, str, str]:
+    """A ratio's median, quartiles and rounds, as text."""
+    w = ratio["quiet"] or ratio["wall"]
+    quiet = f"{ratio['quiet_rounds']} of {ratio['rounds']}"
+    return f"{w['median']:.3g}", f"{w['q1']:.3g} to {w['q3']:.3g}", quiet
+
+
+def key(group: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a combination is, but for its batch."""
+    return group["model"], group["method"], group["precision"]
+
+
+def about(group: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """The first cells of a row."""
+    return short(group["model"]), group["method"], group["precision"], str(group["batch"])
+
+
+def short(model: str) -> str:
+    """A network's name without its library."""
+    return model.rpartition("/")[2]
+
+
+def place(result: Mapping[str, Any]) -> str:
+    """The machine in a few words."""
+    m = result["machine"]
+    on_gpu = result.get("settings", {}).get("device") == "cuda"
+    vector = m.get("vector") or [""]
+    return m["gpu"] if on_gpu and "gpu" in m else f"{m['cpu']}, {m['cores_used']} cores, {vector[-1]}".rstrip(", ")
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()

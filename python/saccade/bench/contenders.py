@@ -1,0 +1,232 @@
+"""Who is timed: each builds itself from a task, in a process of its own, and takes uint8 pictures [N, H, W, C].
+
+What torch's own contenders need to have normalised, and on the device, is so before the clock starts; a compiled
+program and the exported forward pass do both themselves, inside the time that is measured.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ..engine.compiler import Layer, Model
+
+F32 = npt.NDArray[np.float32]
+U8 = npt.NDArray[np.uint8]
+
+FORWARD_EAGER, HOOKS = "forward eager", "hooks eager"
+PEERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "grad-cam": ("pytorch_grad_cam", ("grad-cam", "grad-cam++", "hires-cam", "xgrad-cam", "layer-cam")),
+    "captum": ("captum", ("grad-cam", "saliency", "input-x-gradient", "guided-backpropagation", "deconvnet")),
+    "torchcam": ("torchcam", ("grad-cam", "grad-cam++", "xgrad-cam", "layer-cam")),
+}
+"""Package → its module, and the methods that it is timed with."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker is to be.
+
+    Attributes:
+        name: as the table calls it.
+        kind: "program", "forward", or one of FORWARD_EAGER, HOOKS, PEERS.
+        images: a `.npy` file, uint8 [M, batch, H, W, C]: batches that take turns as the input.
+        device, threads: where it runs.
+        path, runtime: of a file, where it is and what opens it.
+        model, weights, size: of torch's own, what `load_model` takes.
+        method: the explanation.
+    """
+
+    name: str
+    kind: str
+    images: str
+    device: str
+    threads: int
+    path: str = ""
+    runtime: str = ""
+    model: str = ""
+    weights: str = "random"
+    size: tuple[int, int] | None = None
+    method: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a contender gives; None for what it does not. `scaled`: the map is from 0 to 1, at the size that it has
+    ("once"), or before and after it was enlarged to the input's ("twice").
+    """
+
+    logits: F32 | None
+    map: F32 | None
+    scaled: Literal["no", "once", "twice"] = "no"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """`prepare` is not timed, `run` is, `read` turns what it gave into an answer."""
+
+    prepare: Callable[[U8], Any]
+    run: Callable[[Any], Any]
+    read: Callable[[Any], Answer]
+
+
+def build(task: Task) -> Contender:
+    """The contender that a task describes.
+
+    Raises:
+        SaccadeError: it does not run here.
+        ImportError: its package is not installed.
+    """
+    if task.kind == "program":
+        from ..engine import execute
+
+        runner = execute.load(task.path, task.device, task.runtime, task.threads, trust=True)
+        return Contender(lambda images: images, runner.run, lambda y: Answer(y.logits, next(iter(y.maps.values()))))
+    if task.kind == "forward":
+        return _forward(task)
+    return _of_torch(task)
+
+
+def _forward(task: Task) -> Contender:
+    import importlib
+
+    from ..engine.contract import Preprocessing, Spec
+
+    spec = Spec(task.model, "", Preprocessing(1, 1), (), None, 1)  # a session asks it for the outputs' names alone
+    opening = importlib.import_module(f"saccade.engine.execute.{task.runtime}_session")
+    session, _ = opening.open_session(Path(task.path), spec, task.device, task.threads)
+
+    def run(images: U8) -> F32:
+        return session({"images": images, "target": np.full(len(images), -1)})[0]
+
+    return Contender(lambda images: images, run, lambda y: Answer(y, None))
+
+
+def _of_torch(task: Task) -> Contender:
+    import torch
+
+    from ..engine.compiler import load_model
+    from ..engine.compiler.trace import normalise
+    from ..engine.contract import ModelOptions
+
+    torch.set_num_threads(task.threads)
+    model = load_model(task.model, task.weights, ModelOptions(input_size=task.size))
+    module, layer = module_and_layer(model)
+    module = module.to(task.device)
+
+    def to_input(images: U8) -> Tensor:
+        return normalise(torch.from_numpy(images), model.preprocessing, torch.float32).to(task.device)
+
+    def forward(x: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return module(x)
+
+    if task.kind == FORWARD_EAGER:
+        return Contender(to_input, forward, lambda y: Answer(_array(y), None))
+    if task.kind == HOOKS:
+        return _hooks(task.method, module, layer, to_input)
+    # As anybody would have it: parameters that want gradients, as a module comes.
+    own = copy.deepcopy(module).requires_grad_()
+    target = own.get_submodule(layer.module)
+    return {"grad-cam": _grad_cam, "captum": _captum, "torchcam": _torchcam}[task.kind](
+        task.method, own, target, to_input
+    )
+
+
+def _hooks(method: str, module: nn.Module, layer: Layer, to_input: Callable[[U8], Tensor]) -> Contender:
+    """The pure PyTorch path: a hook, one forward, one backward down to the layer, no parameter's gradient."""
+    import torch
+
+    from ..engine.compiler import METHODS
+    from ..engine.compiler.eager import Ask, explain
+
+    at = ("input", 1) if METHODS[method].target_layer == "input" else (layer.module, layer.call)
+
+    def run(x: Tensor) -> Any:
+        return explain(module, x, torch.full((len(x),), -1, device=x.device), [Ask(method, *at)])
+
+    return Contender(to_input, run, lambda y: Answer(_array(y[0]), _array(y[1][0].map)))
+
+
+def _grad_cam(method: str, module: nn.Module, layer: nn.Module, to_input: Callable[[U8], Tensor]) -> Contender:
+    import pytorch_grad_cam as package
+
+    kind = {
+        "grad-cam": package.GradCAM,
+        "grad-cam++": package.GradCAMPlusPlus,
+        "hires-cam": package.HiResCAM,
+        "xgrad-cam": package.XGradCAM,
+        "layer-cam": package.LayerCAM,
+    }[method]
+    cam = kind(model=module, target_layers=[layer])
+    return Contender(
+        to_input,
+        lambda x: (cam(x, targets=None), cam.outputs),
+        lambda y: Answer(_array(y[1]), y[0], "twice"),
+    )
+
+
+def _captum(method: str, module: nn.Module, layer: nn.Module, to_input: Callable[[U8], Tensor]) -> Contender:
+    """It wants to be told the class, and asking the network costs a forward pass; so does any user's code."""
+    import torch
+    from captum import attr
+
+    def run(x: Tensor) -> Any:
+        with torch.inference_mode():
+            logits = module(x)
+        classes, x = logits.argmax(dim=1).clone(), x.clone().requires_grad_()
+        if method == "grad-cam":
+            found: Any = attr.LayerGradCam(module, layer).attribute(x, target=classes, relu_attributions=True)
+            return logits, found.squeeze(1)
+        kind = {
+            "saliency": attr.Saliency,
+            "input-x-gradient": attr.InputXGradient,
+            "guided-backpropagation": attr.GuidedBackprop,
+            "deconvnet": attr.Deconvolution,
+        }[method](module)
+        return logits, kind.attribute(x, target=classes)
+
+    def read(y: Any) -> Answer:
+        found = _array(y[1])
+        return Answer(_array(y[0]), np.abs(found).max(axis=1) if found.ndim == 4 else found)
+
+    return Contender(to_input, run, read)
+
+
+def _torchcam(method: str, module: nn.Module, layer: nn.Module, to_input: Callable[[U8], Tensor]) -> Contender:
+    from torchcam import methods as package
+
+    kind = {
+        "grad-cam": package.GradCAM,
+        "grad-cam++": package.GradCAMpp,
+        "xgrad-cam": package.XGradCAM,
+        "layer-cam": package.LayerCAM,
+    }[method]
+    cam = kind(module, target_layer=layer)
+
+    def run(x: Tensor) -> Any:
+        logits = module(x)
+        return logits, cam(logits.argmax(dim=1).tolist(), logits)[0]
+
+    return Contender(to_input, run, lambda y: Answer(_array(y[0]), _array(y[1]), "once"))
+
+
+def module_and_layer(model: Model) -> tuple[nn.Module, Layer]:
+    """The nn.Module and the target layer of its CAMs."""
+    module, layer = model.network.module, model.network.default_layer()
+    assert module is not None
+    assert layer is not None
+    return module, layer
+
+
+def _array(values: Tensor) -> F32:
+    return values.detach().float().cpu().numpy()
