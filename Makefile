@@ -62,9 +62,14 @@ format: $(VENV)/.developing
 	$(BIN)/clang-format -i $(CXX_FILES)
 
 bench: $(VENV)/.developing
-	$(BIN)/python benchmarks/explain.py
-	$(BIN)/python benchmarks/folder.py
-	$(BIN)/python benchmarks/render.py
+	$(BIN)/saccade bench $(addprefix torchvision/,resnet18 resnet50 mobilenet_v2 vgg16 alexnet) --batch 1 --batch 8 \
+		--runtime onnxruntime --runtime openvino -o benchmarks/results/bench-cpu-grad-cam.json
+	$(BIN)/saccade bench torchvision/resnet18 torchvision/resnet50 --batch 8 --method saliency \
+		--runtime onnxruntime --runtime openvino -o benchmarks/results/bench-cpu-saliency.json
+	$(BIN)/saccade bench torchvision/resnet18 --batch 8 --runtime torchscript --runtime aotinductor --no-peers \
+		-o benchmarks/results/bench-cpu-torch.json
+	for name in render top_k startup pipeline folder; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	$(BIN)/python benchmarks/document.py
 
 clean:
 	rm -rf build dist demo-out $(VENV) python/*.egg-info python/saccade/_native*.so

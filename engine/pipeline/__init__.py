@@ -4,7 +4,7 @@ Nothing here imports torch unless a model is compiled or a program of torch's is
 """
 
 from ..render import Look
-from .programs import calibrate, compile_program, open_program
+from .programs import calibrate, compile_program, evenly, open_program
 from .running import RunOptions, RunResult, check_options, run
 from .sheets import sheet
 
@@ -15,6 +15,7 @@ __all__ = [
     "calibrate",
     "check_options",
     "compile_program",
+    "evenly",
     "open_program",
     "run",
     "sheet",

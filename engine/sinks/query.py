@@ -6,8 +6,8 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -15,6 +15,9 @@ import pyarrow.parquet as pq
 
 from ..contract import SaccadeError, UsageError
 from .statistics import STATISTICS
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 
 def read_evidence(
@@ -42,6 +45,8 @@ def read_evidence(
         UsageError: an expression or a column that the evidence does not have; the line names those that it has.
         SaccadeError: the folder holds no evidence, or a shard is damaged.
     """
+    import duckdb  # a tenth of a second that a run need not wait for
+
     shards = _shards(folder)
     schema = _schema(shards[0])
     wanted = list(dict.fromkeys(columns or schema.names))
@@ -123,8 +128,10 @@ def _schema(shard: str) -> pa.Schema:
         raise SaccadeError(f"evidence: cannot read {shard}: {_first_line(error)}; remove it, or run again") from None
 
 
-def _locked(evidence: Path) -> duckdb.DuckDBPyConnection:
+def _locked(evidence: Path) -> DuckDBPyConnection:
     """A connection that reads files of this folder and nothing else: a condition may come from somebody else."""
+    import duckdb
+
     connection = duckdb.connect(":memory:")
     connection.execute("SET allowed_directories = [?]", [f"{evidence}{os.sep}"])
     connection.execute("SET enable_external_access = false")
