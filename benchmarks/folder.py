@@ -24,7 +24,7 @@ import harness
 import numpy as np
 import pyarrow.parquet as pq
 
-from saccade.bench.measure import as_scaled
+from saccade.bench.answers import as_scaled
 
 PEER = Path(__file__).resolve().parent / "peers" / "grad_cam_folder.py"
 SACCADE, GRAD_CAM = "saccade run", "grad-cam"

@@ -4,7 +4,7 @@
 """
 
 from .colormaps import ColormapName, colormap, colormap_names
-from .gallery import Caption, Gallery, Look
+from .gallery import Caption, Gallery, Look, percent
 from .native import Box, Filter, Sampling, Scope, index_maps, overlay, resize, tile, value_ranges
 from .pictures import channel_mosaic, display_ranges, filter_mosaic, overlay_on_photo, overlay_pictures
 from .sheet import Cell, Section, contact_sheet
@@ -30,6 +30,7 @@ __all__ = [
     "overlay",
     "overlay_on_photo",
     "overlay_pictures",
+    "percent",
     "resize",
     "tile",
     "value_ranges",

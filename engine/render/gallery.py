@@ -109,10 +109,17 @@ class Gallery:
     def _cell(
         self, caption: Caption, picture: npt.NDArray[np.uint8], overlays: list[tuple[str, npt.NDArray[np.uint8]]]
     ) -> Cell:
-        sure = "" if caption.confidence is None else f"  {caption.confidence:.0%}"
+        sure = "" if caption.confidence is None else f"  {percent(caption.confidence)}"
         label = self.spec.label_name(caption.label)
         mark: Mark | None = None
         if label is not None and caption.predicted is not None:
             mark = "good" if label == caption.predicted else "bad"
         lines = [f"label: {label}"] if label is not None else []
         return Cell(picture, overlays, caption.answer + sure, "\n".join([*lines, caption.name]), mark)
+
+
+def percent(share: float) -> str:
+    """A share 0..1 in whole percent; one that is not quite none or all does not read as if it were."""
+    if 0 < share <= 0.005:  # Python rounds a half to the even percent
+        return "<1%"
+    return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"

@@ -291,7 +291,7 @@ def _titled(network: str, drawn: Sequence[U8] | U8, names: Sequence[str], journe
 
 def _said(found: saccade.Explanation) -> list[str]:
     names, sure = short(found.prediction), found.confidence
-    return names if sure is None else [f"{n}, {s:.0%}" for n, s in zip(names, sure, strict=True)]
+    return names if sure is None else [f"{n}, {render.percent(s)}" for n, s in zip(names, sure, strict=True)]
 
 
 def _class(found: saccade.Explanation, index: int) -> str:

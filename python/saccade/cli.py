@@ -36,6 +36,7 @@ from .arguments import (
     target_of_model,
 )
 from .bench.command import bench
+from .console import complain, print_out, status
 from .engine.contract.errors import SaccadeError, UsageError
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def layers(
     from .listing import layer_table
 
     found = load_model(model, weights, model_options(input_size, resize, shorter, interpolation, mean, std, None))
-    _print(layer_table(found.network))
+    print_out(layer_table(found.network))
 
 
 @app.command()
@@ -121,7 +122,7 @@ def compile(
         raise UsageError(f"compile: --out {out}: expected a name that ends in {SUFFIX[to]}, or another --to")
     options = model_options(input_size, resize, shorter, interpolation, mean, std, classes)
     photos = decode.list_photos([str(calibrate)]) if calibrate else None
-    with _status(f"compiling {model}"):
+    with status(f"compiling {model}"):
         spec = pipeline.compile_program(
             load_model(model, weights, options),
             method or ["grad-cam"],
@@ -134,7 +135,7 @@ def compile(
             device,
             force,
         )
-    _print(proof_lines(spec, out))
+    print_out(proof_lines(spec, out))
 
 
 @app.command()
@@ -143,7 +144,7 @@ def methods() -> None:
     from .engine.compiler import METHODS
     from .listing import method_table
 
-    _print(method_table(METHODS))
+    print_out(method_table(METHODS))
 
 
 @app.command()
@@ -230,7 +231,7 @@ def run(
     choices = cache_folder() / "runtimes"
     runner, said = pipeline.open_program(path, listed, batch_size, device, runtime, precision, trust, force, choices)
     if said:
-        _print(said)
+        print_out(said)
     if described.classes is not None:
         runner.spec = _with_classes(runner.spec, described.classes)
     options = pipeline.RunOptions(
@@ -273,7 +274,7 @@ def sheet(
 
     target = out or folder / "sheet.jpg"
     count = pipeline.sheet(folder, target, where, order_by, limit, pipeline.Look(colormap, scale))
-    _print(f"{target}  ({count} photos)")
+    print_out(f"{target}  ({count} photos)")
 
 
 @app.command()
@@ -294,7 +295,7 @@ def weights(
     found = load_model(model, weights, model_options(input_size, None, None, None, None, None, None))
     filters = found.network.filters(layer).float().numpy()
     sinks.write_picture(out, render.filter_mosaic(filters, channel))
-    _print(f"{out}  ({len(filters)} filters {'×'.join(map(str, filters.shape[1:]))})")
+    print_out(f"{out}  ({len(filters)} filters {'×'.join(map(str, filters.shape[1:]))})")
 
 
 @app.command()
@@ -324,7 +325,7 @@ def dream(
 
     described = model_options(input_size, None, None, None, None, None, None)
     kind = None if layer is None else f"unit:{layer}"
-    with _status(f"compiling {model}"):
+    with status(f"compiling {model}"):
         path, _ = cache.compiled(model, weights, described, ["ascent"], "onnx", None, kind)
     runner = execute.load(path, device)
     goal = None if target == "predicted" else runner.spec.read_target(target)
@@ -336,7 +337,7 @@ def dream(
     with Steps() as progress:
         made = ascent.ascend(runner, picture, goal, how, progress)
     sinks.write_picture(out, made.repeat(3, axis=2) if made.shape[2] == 1 else made)
-    _print(str(out))
+    print_out(str(out))
 
 
 app.command()(bench)
@@ -349,7 +350,7 @@ def doctor() -> None:
     from .listing import findings_table
 
     findings = examine()
-    _print(findings_table(findings))
+    print_out(findings_table(findings))
     if not all(f.good for f in findings):
         raise typer.Exit(NOTHING_DONE)
 
@@ -361,7 +362,7 @@ def demo(
     """Tanks in the woods, and a network that learnt the weather: the whole job on drawn scenes, offline."""
     from .demo.show import show
 
-    show(out, _print)
+    show(out, print_out)
 
 
 def main() -> NoReturn:
@@ -369,20 +370,14 @@ def main() -> NoReturn:
     try:
         app()
     except SaccadeError as error:
-        _complain(str(error))
+        complain(str(error))
         sys.exit(USAGE if isinstance(error, UsageError) else NOTHING_DONE)
     except (KeyboardInterrupt, SystemExit) as left:  # typer makes an exit code of Ctrl-C
         if isinstance(left, SystemExit) and left.code != STOPPED:
             raise
-        _complain("stopped; what was finished is kept")
+        complain("stopped; what was finished is kept")
         sys.exit(STOPPED)
     sys.exit(0)
-
-
-def _complain(message: str) -> None:
-    """One line, whatever a file's name or a program's contract has in it."""
-    line = "".join(c if c.isprintable() else " " for c in message)
-    print(f"saccade: {line}".encode(errors="backslashreplace").decode(), file=sys.stderr)
 
 
 # ---- from words to values -----------------------------------------------------------------------------------------
@@ -411,10 +406,10 @@ def _program(
 
     kind, target = target_of_model(target)
 
-    with _status(f"compiling {program}"):
+    with status(f"compiling {program}"):
         to: Any = "torchscript" if runtime == "torchscript" else "onnx"
         path, there = cache.compiled(program, weights, options, method or ["grad-cam"], to, layer, kind)
-    _print(f"{'using' if there else 'kept'} {path}")
+    print_out(f"{'using' if there else 'kept'} {path}")
     return path, target
 
 
@@ -422,20 +417,3 @@ def _with_classes(spec: Spec, names: Sequence[str]) -> Spec:
     if len(names) != spec.num_outputs:
         raise UsageError(f"--classes: {len(names)} names for the {spec.num_outputs} outputs of {spec.model}")
     return replace(spec, classes=tuple(names))
-
-
-def _print(what: Any) -> None:
-    """Print a table, or text as it stands; nothing is cut or wrapped where nobody looks at a terminal."""
-    from rich.console import Console
-
-    console = Console(highlight=False, soft_wrap=True, markup=False)
-    if not console.is_terminal:
-        console.width = 10_000
-    console.print(what)
-
-
-def _status(text: str) -> Any:
-    from rich.console import Console
-    from rich.text import Text
-
-    return Console(stderr=True).status(Text(text))

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from saccade.bench import measure, measuring
+from saccade.bench.answers import as_scaled, check
 from saccade.bench.command import lines
 from saccade.bench.contenders import Task
-from saccade.bench.measure import Plan, Worker, as_scaled, check
+from saccade.bench.measure import Plan, Worker
 from saccade.engine.contract import SaccadeError, UsageError
 
 RANDOM = np.random.default_rng(11)

@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..engine import pipeline
 from ..engine.contract import SaccadeError, UsageError
-from ..engine.contract.agreement import spearman
 from ..engine.contract.program_file import Format
 from ..engine.contract.spec import Precision
 from . import measuring
-from .contenders import FORWARD_EAGER, HOOKS, PEERS, Task, module_and_layer
+from .answers import TOLERANCE, check, exactly_held, reference
+from .contenders import FORWARD_EAGER, HOOKS, PEERS, Task
 
 if TYPE_CHECKING:
     from ..engine.compiler import Model
@@ -41,10 +40,6 @@ BATCHES = 4
 TURN = 0.4
 """Seconds of calls in one turn, at least one call."""
 MOST_CALLS = 50
-TOLERANCE = 1e-3
-"""Largest difference from float64 of logits and of CAMs in float32, relative to each map's own maximum."""
-ALIKE = 0.9
-"""Smallest rank correlation with float64 of maps that ties and narrow numbers move: the median over the batch."""
 
 Say = Callable[[str], None]
 
@@ -224,7 +219,7 @@ def _group(
 
     inputs = np.stack([pictures(model.preprocessing, ["textured"] * batch, seed=10 + i) for i in range(BATCHES)])
     np.save(folder / "images.npy", inputs)
-    exact = _reference(model, method, inputs[0])
+    exact = reference(model, method, inputs[0])
     refused, agreement = dict(refused), {}
     with ExitStack() as stack:
         workers: dict[str, Worker] = {}
@@ -241,7 +236,7 @@ def _group(
                 found = worker.ask(do="answer", out=str(folder / "answer.npz"))
                 with np.load(folder / "answer.npz") as answer:
                     agreement[task.name] = check(
-                        task.name, dict(answer), found["scaled"], exact, _exactly(model, method, precision)
+                        task.name, dict(answer), found["scaled"], exact, exactly_held(model, method, precision)
                     )
             except (SaccadeError, measuring.WrongAnswerError) as error:
                 refused[task.name] = str(error)
@@ -264,89 +259,6 @@ def _group(
         "agreement": {"reference": "hooks and autograd in float64", "tolerance": TOLERANCE, **agreement},
         "samples": samples,
     }
-
-
-# ---- agreement ----------------------------------------------------------------------------------------------------
-
-
-def _reference(model: Model, method: str, images: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float64]]:
-    """Logits and map in float64, with hooks and autograd."""
-    import copy
-
-    import torch
-
-    from ..engine.compiler import METHODS
-    from ..engine.compiler.eager import Ask, explain
-    from ..engine.compiler.trace import normalise
-
-    module, layer = module_and_layer(model)
-    at = ("input", 1) if METHODS[method].target_layer == "input" else (layer.module, layer.call)
-    x = normalise(torch.from_numpy(images), model.preprocessing, torch.float64)
-    logits, found = explain(copy.deepcopy(module).double(), x, torch.full((len(x),), -1), [Ask(method, *at)])
-    exact = {"logits": logits.detach().numpy(), "map": found[0].map.numpy()}
-    measuring.self_test(exact["logits"], TOLERANCE)
-    return exact
-
-
-def _exactly(model: Model, method: str, precision: Precision) -> bool:
-    """Whether a map is held to float64's values: in float32, where no tie moves it."""
-    from ..engine.compiler import METHODS
-
-    return precision == "float32" and METHODS[method].kind == "cam"
-
-
-def check(
-    name: str,
-    answer: Mapping[str, npt.NDArray],
-    scaled: str,
-    exact: Mapping[str, npt.NDArray[np.float64]],
-    exactly: bool,
-) -> dict[str, float]:
-    """How far an answer is from float64's.
-
-    Args:
-        answer: `logits` and `map`, each if it was given.
-        scaled: see `contenders.Answer`.
-        exactly: whether the values count, or the ranks of a map's places.
-
-    Raises:
-        WrongAnswerError: too far.
-    """
-    found: dict[str, float] = {}
-    same = np.ones(len(exact["logits"]), bool)
-    if "logits" in answer:
-        tolerance = TOLERANCE if exactly else 0.1
-        found["logits"] = measuring.demand(f"{name}, logits", answer["logits"], exact["logits"], tolerance)
-        same = answer["logits"].argmax(axis=1) == exact["logits"].argmax(axis=1)
-        found["changed"] = float(1 - same.mean())
-    if "map" not in answer or not same.any():
-        return found
-    expected = as_scaled(exact["map"], scaled, answer["map"].shape[1:])[same]
-    got = answer["map"][same]
-    if exactly:
-        return found | {"map": measuring.demand(f"{name}, map", got, expected, TOLERANCE)}
-    if got.shape != expected.shape or not np.isfinite(got).all():
-        raise measuring.WrongAnswerError(f"{name}, map: expected finite {list(expected.shape)}, got {list(got.shape)}")
-    rank = float(np.median([spearman(a, b) for a, b in zip(got, expected, strict=True)]))
-    if not rank >= ALIKE:
-        raise measuring.WrongAnswerError(f"{name}, map: rank correlation {rank:.3f}; expected at least {ALIKE}")
-    return found | {"rank_correlation": measuring.short(rank)}
-
-
-def as_scaled(maps: npt.NDArray, scaled: str, size: Sequence[int]) -> npt.NDArray:
-    """Maps [N, h, w] from 0 to 1, once or again after they were enlarged, as other packages give them."""
-    if scaled == "no":
-        return maps
-
-    def from_0_to_1(m: npt.NDArray) -> npt.NDArray:
-        return (m - m.min()) / (1e-7 + (m.max() - m.min()))
-
-    once = np.stack([from_0_to_1(m.astype(np.float64)) for m in maps])
-    if scaled == "once":
-        return once
-    import cv2  # what the package grad-cam enlarges with
-
-    return np.stack([from_0_to_1(cv2.resize(m, (size[1], size[0]))) for m in once])
 
 
 # ---- time ---------------------------------------------------------------------------------------------------------
