@@ -322,7 +322,7 @@ def test_calibration_needs_photos_with_something_on_them(runner: execute.Runner,
     (tmp_path / "bad.jpg").write_bytes(b"no photo")
     with pytest.raises(SaccadeError, match="none of the photos could be read"):
         pipeline.calibrate(runner, decode.list_photos([str(tmp_path / "bad.jpg")]))
-    blank = execute.Runner(runner.spec, "", "", "", lambda inputs: [0 * o for o in runner._session(inputs)])
+    blank = execute.Runner(runner.spec, "", "", "", lambda inputs: [0 * o for o in runner.session(inputs)])
     draw((40, 40), SQUARE).save(tmp_path / "good.png")
     with pytest.raises(SaccadeError, match="grad_cam is blank on all 1 photos"):
         pipeline.calibrate(blank, decode.list_photos([str(tmp_path / "good.png")]))
@@ -427,12 +427,12 @@ def test_a_narrower_precision_is_measured_on_the_photos(
         runner = true(path, device)
         if precision is not None:
             asked.append((runtime, precision))
-            exact: Any = runner._session
+            exact: Any = runner.session
 
             def narrow(inputs: Any) -> Any:
                 return [np.float32(sign * np.float16(o)) for o in exact(inputs)]
 
-            runner._session = narrow
+            runner.session = narrow
             runner.precision = precision
         return runner
 

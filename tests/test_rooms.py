@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 ENGINE = ROOT / "engine"
 ROOMS = ("compiler", "decode", "execute", "render", "sinks")
-OF_TORCH = ("torchscript_session", "aotinductor_session")
+OF_TORCH = ("torch_session", "torchscript_session", "aotinductor_session", "tensors")
 TORCH = {"torch", "torchvision", "timm", "safetensors"}
 
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from ..contract import SaccadeError, Spec, UsageError
 from .session import Session
+from .torch_session import TorchSession
 
 logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns where there is no GPU
 import torch._inductor  # noqa: E402
@@ -35,15 +32,4 @@ def open_session(path: Path, spec: Spec, device: str, threads: int | None) -> tu
         raise UsageError(
             f"load: {path} was compiled for {used}; use --device {used}, or compile it with --device {device}"
         )
-    expected = 1 + len(spec.maps) + bool(spec.features)
-
-    def run(inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
-        with torch.inference_mode():
-            outputs = package(*(torch.from_numpy(value).to(used) for value in inputs.values()))
-        if len(outputs) != expected:
-            raise SaccadeError(
-                f"run: {path} gives {len(outputs)} outputs, its contract names {expected}; compile it again"
-            )
-        return [o.cpu().numpy() for o in outputs]
-
-    return run, used
+    return TorchSession(package, path, spec, used), used

@@ -45,7 +45,22 @@ def open_session(path: Path, spec: Spec, device: str, threads: int | None) -> tu
     inputs = {i.name for i in session.get_inputs()}
     names = check_names(path, spec, inputs, {o.name for o in session.get_outputs()})
 
-    def run(inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
-        return session.run(names, dict(inputs))  # pyright: ignore[reportReturnType]
+    return OnnxRuntimeSession(session, names, used), used
 
-    return run, used
+
+class OnnxRuntimeSession:
+    """See `session.DeviceSession`."""
+
+    def __init__(self, session: ort.InferenceSession, names: list[str], device: str) -> None:
+        self._session, self._names, self._device = session, names, device
+
+    def __call__(self, inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
+        return self._session.run(self._names, dict(inputs))  # pyright: ignore[reportReturnType]
+
+    def on_device(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
+        binding = self._session.io_binding()
+        for bind, tensors in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
+            for name, tensor in tensors.items():
+                kind = np.dtype(str(tensor.dtype).removeprefix("torch."))
+                bind(name, self._device, tensor.device.index or 0, kind, tuple(tensor.shape), tensor.data_ptr())
+        self._session.run_with_iobinding(binding)  # waits for its own stream

@@ -41,7 +41,7 @@ class Runner:
         self.precision = precision
         self.measured: dict[str, Any] = {}
         """What was measured before it was chosen; a run writes it down."""
-        self._session = session
+        self.session = session
 
     def run(self, images: npt.NDArray[np.uint8 | np.float32], target: Any = None, region: Any = None) -> Maps:
         """Explain a batch.
@@ -69,7 +69,7 @@ class Runner:
             raise UsageError(f"run: expected at least one image {expected}, got none")
         inputs = program_inputs(self.spec, len(images), target, region)
         try:
-            logits, *rest = self._session({"images": np.ascontiguousarray(images), **inputs})
+            logits, *rest = self.session({"images": np.ascontiguousarray(images), **inputs})
         except Exception as error:  # out of memory, or a graph that is not what its contract says
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise SaccadeError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,17 @@ class Session(Protocol):
 
     def __call__(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Sequence[npt.NDArray[np.float32]]:
         """The program's outputs, in its order; `inputs` are in the program's order too."""
+        ...
+
+
+@runtime_checkable
+class DeviceSession(Session, Protocol):
+    """A runtime that takes torch's tensors where they lie."""
+
+    def on_device(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
+        """Run, and put what comes out into the tensors `outputs`, float32 and contiguous; all of them on the session's
+        device. When it returns, the work is queued on torch's current stream or done.
+        """
         ...
 
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from ..contract import SaccadeError, Spec
 from .devices import cuda_devices
 from .session import Session
+from .torch_session import TorchSession
 
 
 def open_session(path: Path, spec: Spec, device: str, threads: int | None) -> tuple[Session, str]:
@@ -34,15 +31,4 @@ def open_session(path: Path, spec: Spec, device: str, threads: int | None) -> tu
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise SaccadeError(f"load: torch refuses {path}: {reason}; compile it again") from None
-    expected = 1 + len(spec.maps) + bool(spec.features)
-
-    def run(inputs: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
-        with torch.inference_mode():
-            outputs = module(*(torch.from_numpy(value).to(used) for value in inputs.values()))
-        if len(outputs) != expected:
-            raise SaccadeError(
-                f"run: {path} gives {len(outputs)} outputs, its contract names {expected}; compile it again"
-            )
-        return [o.cpu().numpy() for o in outputs]
-
-    return run, used
+    return TorchSession(module, path, spec, used), used

@@ -17,10 +17,11 @@ from .engine import execute, render
 from .engine.contract import Maps, ModelOptions, Spec, UsageError, replacing
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from .engine.compiler import Layer, Model
     from .engine.contract.spec import Precision
+    from .engine.execute.tensors import TensorMaps, TensorRunner
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
@@ -39,6 +40,7 @@ class Program:
         self.runtime = runner.runtime
         self.device = runner.device
         self.runner = runner
+        self._tensors: TensorRunner | None = None
         self._path = path
         self._folder = folder  # of a program that was not saved yet; it goes when the program does
 
@@ -64,6 +66,26 @@ class Program:
         array = array[None] if array.ndim == 3 else array
         goal = self.spec.read_target(target) if isinstance(target, str) else target
         return Explanation(self.spec, array, self.runner.run(array, goal, region))
+
+    def tensors(self, images: Tensor, target: Any = None, region: Any = None) -> TensorMaps:
+        """The same for torch's tensors, in and out on the program's device: nothing goes through the computer's memory.
+
+        Args:
+            images: uint8 [N, H, W, C], contiguous, on `device`.
+            target, region: as above.
+
+        Returns:
+            `logits`, `maps` by name and `features`, raw tensors (see `saccade.engine.execute.tensors`).
+
+        Raises:
+            UsageError: OpenVINO, which takes none; another dtype, shape or device.
+        """
+        from .engine.execute.tensors import TensorRunner
+
+        if self._tensors is None:
+            self._tensors = TensorRunner(self.runner)
+        goal = self.spec.read_target(target) if isinstance(target, str) else target
+        return self._tensors.run(images, goal, region)
 
     def view(self, *photos: str | os.PathLike[str]) -> U8:
         """Read photos as the network sees them: uint8 [N, H, W, C], resized and cropped as the contract says.
