@@ -78,7 +78,14 @@ def check_runtimes(
         What was measured, with every single photo's error.
     """
     plain = parity.measured(parity.eager_maps(compiled, images, asked, torch.float32), exact)
-    within = parity.rms_within_eager if len(images) >= 64 else parity.median_within_eager
+    within = parity.rms_within_eager
+    if len(images) < 64:
+        # Whether a ReLU is at a tie depends on the order of a sum: SmoothGrad on one photo was 1.3e-3 off in
+        # eager float32 and 2e-7 in eager channels-last; on another it was the other way round. Eager's own error on
+        # few photos is the worse of its two orders.
+        within = parity.median_within_eager
+        other = parity.eager_maps(compiled, images, asked, torch.float32, channels_last=True)
+        plain = plain.or_worse(parity.measured(other, exact))
     report: dict[str, Any] = {"photos": len(images), "eager": _report(plain)}
     wrong = []
     for to, runner in compiled.runners.items():

@@ -149,11 +149,16 @@ def eager_maps(
     asked: Sequence[npt.NDArray],
     dtype: torch.dtype,
     network: Network | None = None,
+    channels_last: bool = False,
 ) -> Arrays:
-    """Hooks and autograd on the nn.Module itself, or on that of the network as folded."""
+    """Hooks and autograd on the nn.Module itself, or on that of the network as folded; `channels_last` adds up in
+    another order.
+    """
     model, batch = compiled.model, max(BATCHES)
     reference = Reference(network or model.network, model.preprocessing, compiled.requests, compiled.target)
     module = reference.module.to(dtype)
+    if channels_last:
+        module = module.to(memory_format=torch.channels_last)
     parts: list[Arrays] = []
     for i in range(0, len(images), batch):
         x = normalise(torch.from_numpy(images[i : i + batch]), model.preprocessing, dtype)
@@ -196,6 +201,11 @@ class Measured:
 
     def median(self, name: str) -> float:
         return float(np.median(self.relative[name]))
+
+    def or_worse(self, other: Measured) -> Measured:
+        """Each photo's larger error of the two."""
+        pairs = ((self.relative, other.relative), (self.to_maximum, other.to_maximum))
+        return Measured(*({name: np.maximum(a[name], b[name]) for name in a} for a, b in pairs))
 
 
 def measured(got: Arrays, exact: Arrays) -> Measured:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ..engine.compiler import Layer, Model
+    from ..engine.contract.spec import Precision
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
@@ -44,6 +45,7 @@ class Task:
         path, runtime: of a file, where it is and what opens it.
         model, weights, size: of torch's own, what `load_model` takes.
         method: the explanation.
+        precision: what OpenVINO computes a float32 file in; others' files are in their precision.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Task:
     weights: str = "random"
     size: tuple[int, int] | None = None
     method: str = ""
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,8 @@ def build(task: Task) -> Contender:
     if task.kind == "program":
         from ..engine import execute
 
-        runner = execute.load(task.path, task.device, task.runtime, task.threads, trust=True)
+        narrow = task.precision if task.runtime == "openvino" else None
+        runner = execute.load(task.path, task.device, task.runtime, task.threads, narrow, trust=True)
         return Contender(lambda images: images, runner.run, lambda y: Answer(y.logits, next(iter(y.maps.values()))))
     if task.kind == "forward":
         return _forward(task)
@@ -103,7 +107,8 @@ def _forward(task: Task) -> Contender:
 
     spec = Spec(task.model, "", Preprocessing(1, 1), (), None, 1)  # a session asks it for the outputs' names alone
     opening = importlib.import_module(f"saccade.engine.execute.{task.runtime}_session")
-    session, _ = opening.open_session(Path(task.path), spec, task.device, task.threads)
+    narrow = (task.precision,) if task.runtime == "openvino" else ()
+    session, _ = opening.open_session(Path(task.path), spec, task.device, task.threads, *narrow)
 
     def run(images: U8) -> F32:
         return session({"images": images, "target": np.full(len(images), -1)})[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import itertools
 import json
 import subprocess
 import sys
@@ -91,18 +92,15 @@ def measure(plan: Plan, say: Say = lambda line: None) -> dict[str, Any]:
             raise UsageError(f"bench: {word} {unknown[0]!r}: expected one of {', '.join(known)}")
     plan = dataclasses.replace(plan, threads=plan.threads or measuring.cores_used())
     groups = []
-    with tempfile.TemporaryDirectory(prefix="saccade-bench-") as scratch:
-        for name in plan.models:
-            model = load_model(name, plan.weights, ModelOptions(input_size=plan.size))
-            for method in plan.methods:
-                for precision in plan.precisions:
-                    folder = Path(scratch, f"{len(groups)}")
-                    folder.mkdir()
-                    files, refused = _files(plan, model, method, precision, folder, say)
-                    for batch in plan.batches:
-                        say(f"{name}, {method}, {precision}, batch {batch}")
-                        tasks = _tasks(plan, name, method, precision, files)
-                        groups.append(_group(plan, model, method, precision, batch, tasks, refused, folder, say))
+    for name in plan.models:
+        model = load_model(name, plan.weights, ModelOptions(input_size=plan.size))
+        for method, precision in itertools.product(plan.methods, plan.precisions):
+            with tempfile.TemporaryDirectory(prefix="saccade-bench-") as folder:
+                files, refused = _files(plan, model, method, precision, Path(folder), say)
+                for batch in plan.batches:
+                    say(f"{name}, {method}, {precision}, batch {batch}")
+                    tasks = _tasks(plan, name, method, precision, files)
+                    groups.append(_group(plan, model, method, precision, batch, tasks, refused, Path(folder), say))
     packages = ("torch", "torchvision", "onnxruntime-gpu", "onnxruntime", "openvino", *PEERS, "numpy")
     return {
         "benchmark": "bench",
@@ -120,27 +118,31 @@ def _files(
 
     files: dict[str, dict[str, Path]] = {}
     refused: dict[str, str] = {}
+    made: dict[tuple[Format, Precision], dict[str, Path]] = {}
     for runtime in plan.runtimes:
         to = FILE_OF[runtime]
+        kept: Precision = "float32" if runtime == "openvino" else precision  # it narrows a float32 file by itself
         found = {kind: folder / f"{kind}-{runtime}{SUFFIX[to]}" for kind in ("program", "forward")}
         device: Any = plan.device if to == "aotinductor" else "cpu"
-        say(f"compiling {model.network.name}, {method}, {precision} for {runtime}")
-        try:
-            pipeline.compile_program(
-                model, [method], found["program"], to, precision=precision, device=device, force=True
-            )
-            write_forward(model, found["forward"], to, precision, device)
-        except SaccadeError as error:
-            refused[f"saccade {runtime}"] = str(error)
-            continue
-        files[runtime] = found
+        if (to, kept) not in made:
+            say(f"compiling {model.network.name}, {method}, {kept} for {runtime}")
+            try:
+                pipeline.compile_program(
+                    model, [method], found["program"], to, precision=kept, device=device, force=True
+                )
+                write_forward(model, found["forward"], to, kept, device)
+            except SaccadeError as error:
+                refused[f"saccade {runtime}"] = str(error)
+                continue
+            made[to, kept] = found
+        files[runtime] = made[to, kept]
     return files, refused
 
 
 def _tasks(
     plan: Plan, name: str, method: str, precision: Precision, files: Mapping[str, Mapping[str, Path]]
 ) -> list[Task]:
-    about = {"images": "", "device": plan.device, "threads": plan.threads, "method": method}
+    about = {"images": "", "device": plan.device, "threads": plan.threads, "method": method, "precision": precision}
     of_torch = {**about, "model": name, "weights": plan.weights, "size": plan.size}
     tasks = []
     for runtime, found in files.items():
