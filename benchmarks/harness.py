@@ -17,6 +17,7 @@ import numpy as np
 
 from saccade.bench.measuring import (
     QUIET,
+    SETTLE,
     WrongAnswerError,
     busy_seconds,
     cores_used,
@@ -45,10 +46,6 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).resolve().parent / "results"
 DATA = ROOT.parent / "shared" / "data"
 """Photos and trained weights, no part of the project; a benchmark that needs them says so where they are absent."""
-
-SETTLE = 0.02
-"""Seconds of rest between contenders: threads of the one before that still spin would take the next one's cores."""
-
 
 # ---- time ---------------------------------------------------------------------------------------------------------
 

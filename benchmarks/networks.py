@@ -68,7 +68,8 @@ def main() -> None:
         found = _in_a_process(name, to, options.gib, None)
         if "refused" in found and name not in OWN:
             smaller = _in_a_process(name, to, options.gib, SMALLER)
-            found = found if "refused" in smaller else {**smaller, "side": SMALLER}
+            worse = {**found, "refused": f"{found['refused']}; at {SMALLER}²: {smaller.get('refused')}"}
+            found = worse if "refused" in smaller else {**smaller, "side": SMALLER}
         known[f"{name} {to}"] = found
         RESULTS.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         print(f"{name} {to}: {found.get('refused') or 'proven'} ({found['seconds']} s)", flush=True)

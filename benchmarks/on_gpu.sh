@@ -9,7 +9,7 @@
 #     pip download --python-version 3.12 --only-binary=:all: --no-deps -d wheels typer pydantic … (see WANTED below)
 #
 # onnxruntime-gpu's wheel is larger than what travels at once: split -b 60M it into wheels/NAME.whl.part-aa, -ab, …; each
-# call of this script keeps the parts that it finds in $WHEELS, and joins them when the last has come.
+# call of this script keeps the parts that it finds in $WHEELS; the one that finds wheels/NAME.whl.sha256 too joins them.
 #
 # Where there is no GPU everything runs on the CPU, to rehearse; such results are not to be committed.
 set -euo pipefail
@@ -35,14 +35,20 @@ step() {
         failed+=("$name")
         echo "FAILED: $name"
     fi
+    cp -r benchmarks/results/. "$OUT"/  # what there is, should the time run out
 }
 
 mkdir -p "$OUT" "$WHEELS"
 if [ -d wheels ]; then
     cp -n wheels/* "$WHEELS"/
-    for first in "$WHEELS"/*.part-aa; do
-        [ -e "$first" ] && cat "${first%aa}"* > "${first%.part-aa}"
+    for sum in "$WHEELS"/*.sha256; do
+        [ -e "$sum" ] || continue
+        whole=${sum%.sha256}
+        cat "$whole".part-* > "$whole"
+        (cd "$WHEELS" && sha256sum -c "$sum") || rm -f "$whole"
     done
+    # The two ship the same module and break each other.
+    ls "$WHEELS"/onnxruntime_gpu*.whl 2>/dev/null && "$PYTHON" -m pip uninstall -q -y onnxruntime
 fi
 say "what is here"
 "$PYTHON" -c 'import sys, torch; print(sys.version.split()[0], "torch", torch.__version__, "CUDA", torch.cuda.is_available())'
@@ -64,11 +70,16 @@ if [ "$DEVICE" = cuda ]; then
     step "compute-sanitizer" compute-sanitizer --error-exitcode 1 "$PYTHON" -m pytest -q tests/render/test_cuda.py -m gpu
     step "pictures on the GPU" "$PYTHON" benchmarks/render_gpu.py
 fi
-LIMIT=240
-for precision in float32 float16; do
-    step "explanations, $precision" "$PYTHON" -c "from saccade.cli import main; main()" bench $NETWORKS --device "$DEVICE" --batch 1 --batch 128 \
-        --runtime torchscript --runtime aotinductor --runtime onnxruntime --precision "$precision" \
-        --rounds "$ROUNDS" --patience 0 -o "benchmarks/results/bench-$DEVICE-$precision.json"
+# One call for each, the dearest last: saccade bench writes what it has after each combination.
+for runtime in torchscript onnxruntime aotinductor; do
+    for network in $NETWORKS; do
+        for precision in float32 float16; do
+            step "$network, $runtime, $precision" "$PYTHON" -c "from saccade.cli import main; main()" bench \
+                "$network" --device "$DEVICE" --batch 1 --batch 128 --runtime "$runtime" --precision "$precision" \
+                --rounds "$ROUNDS" --patience 0 \
+                -o "benchmarks/results/bench-$DEVICE-${network##*/}-$runtime-$precision.json"
+        done
+    done
 done
-cp benchmarks/results/*.json "$OUT"/
 say "done; ${#failed[@]} steps failed ${failed[*]:-}"
+exit $(( ${#failed[@]} > 0 ))

@@ -388,7 +388,7 @@ def test_the_engine_and_its_tests_mean_the_same_preprocessing(runner: execute.Ru
 
 
 def open_it(program: Path, photos: Path, **options: Any) -> tuple[execute.Runner, str | None]:
-    return pipeline.open_program(program, decode.list_photos([str(photos)]), 4, "cpu", **options)
+    return pipeline.open_program(program, decode.list_photos([str(photos)]), 4, device="cpu", **options)
 
 
 def test_a_long_run_tries_the_runtimes_and_a_short_one_does_not(
@@ -399,7 +399,7 @@ def test_a_long_run_tries_the_runtimes_and_a_short_one_does_not(
     monkeypatch.setattr(
         execute,
         "fastest",
-        lambda path, spec, kind, images, batch, folder: (
+        lambda path, spec, kind, images, batch, folder, target: (
             tried.append((len(images), batch)) or execute.Choice("onnxruntime", {"onnxruntime": 0.001}, {})
         ),
     )
@@ -449,3 +449,17 @@ def test_a_narrower_precision_is_measured_on_the_photos(
     with pytest.raises(SaccadeError, match=r"run: bfloat16 changes .*; use --precision float32, or --force"):
         open_it(program, photos, precision="bfloat16")
     assert open_it(program, photos, precision="bfloat16", force=True)[0].precision == "bfloat16"
+
+
+def test_what_is_asked_for_is_what_is_measured(
+    program: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """A unit has no default; a run's own target is what runtimes are tried with."""
+    asked = []
+    monkeypatch.setattr(programs, "WORTH_CHOOSING", 3)
+    monkeypatch.setattr(execute, "candidates", lambda kind: ["onnxruntime", "openvino"])
+    monkeypatch.setattr(
+        execute, "fastest", lambda *words: asked.append(words[-1]) or execute.Choice("onnxruntime", {}, {})
+    )
+    open_it(program, photos, target=2)
+    assert asked == [2]

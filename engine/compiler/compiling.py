@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -20,7 +21,7 @@ from .folding import fold_batch_norm
 from .methods import Method, method
 from .models import Model
 from .network import INPUT, Network, short_name
-from .precision import lower
+from .precision import DTYPES, lower
 from .proof import Lowering, prove
 from .targets import Target, parse_target
 from .trace import Request, trace
@@ -67,6 +68,9 @@ def write_program(
     """
     if to not in SUFFIX:
         raise UsageError(f"compile: --to {to!r}: expected one of {', '.join(SUFFIX)}")
+    if lowering is not None and lowering.precision not in DTYPES:
+        known = ", ".join(get_args(Precision))
+        raise UsageError(f"compile: precision {lowering.precision!r}: expected one of {known}")
     if lowering is not None and to == "onnx" and lowering.precision == "bfloat16":
         raise UsageError(
             "compile: ONNX Runtime has no bfloat16 convolutions; use --precision float16, --to torchscript, or compile "

@@ -253,7 +253,7 @@ def _guided_grad_cam(reference: _Reference, ask: Ask, activation: Tensor) -> _Fo
 def _smooth(reference: _Reference, ask: Ask, x: Tensor) -> _Found:
     spread = torch.stack([methods.SMOOTH_SIGMA * (image.max() - image.min()) for image in x])
     gradients = []
-    for noise in torch.from_numpy(methods.smooth_noise(tuple(x.shape[1:]))).to(x.dtype):
+    for noise in torch.from_numpy(methods.smooth_noise(tuple(x.shape[1:]))).to(x):
         _, gradient = reference.gradient(ask, x=x + spread[:, None, None, None] * noise)
         gradients.append(gradient)
     mean = torch.stack(gradients).mean(dim=0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -35,13 +34,13 @@ def maps_of(value: Tensor, grid: tuple[int, int] | None) -> Tensor:
 
 def scores(goal: Goal, logits: Tensor) -> list[Callable[[Tensor], Tensor]]:
     """The score of each rank."""
-    rows = torch.arange(len(logits))
+    rows = torch.arange(len(logits), device=logits.device)
     if goal.kind == "class":
         (target,) = goal.asked
-        order = np.argsort(-logits.numpy(), axis=1, kind="stable")
+        order = torch.argsort(-logits, dim=1, stable=True)
         found = []
         for rank, asked in enumerate(target.reshape(len(logits), -1).T):
-            explained = torch.where(asked < 0, torch.from_numpy(order[:, rank].copy()), asked)
+            explained = torch.where(asked < 0, order[:, rank], asked)
             found.append(lambda values, explained=explained: values[rows, explained])
         return found
     if goal.kind == "outputs":

@@ -132,8 +132,8 @@ def emit_aotinductor(module: fx.GraphModule, traced: Traced, path: Path, device:
     CPU or GPU, in a `.pt2` package.
 
     Raises:
-        UsageError: a loop, which AOTInductor would unroll; or no C++ compiler.
-        SaccadeError: AOTInductor refuses the graph.
+        UsageError: a loop, which AOTInductor would unroll.
+        SaccadeError: there is no C++ compiler, or AOTInductor refuses the graph.
     """
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns where there is no GPU
     import torch._inductor
@@ -151,7 +151,7 @@ def emit_aotinductor(module: fx.GraphModule, traced: Traced, path: Path, device:
         except Exception as error:
             reason = str(error.__cause__ or error).strip().splitlines()
             said = (reason or [type(error).__name__])[0][:300]
-            what = "needs a C++ compiler" if "compiler" in said.lower() else "refused this graph"
+            what = "needs a C++ compiler" if "InvalidCxxCompiler" in f"{error!r}{error}" else "refused this graph"
             raise SaccadeError(
                 f"compile: AOTInductor {what} ({said}); use --to torchscript (see: saccade doctor)"
             ) from error

@@ -36,7 +36,14 @@ class Agreement:
     max_error: Mapping[str, float]
     finite: bool
 
-    def check(self, what: str, advice: str, force: bool = False, predictions: bool = True) -> None:
+    def check(
+        self,
+        what: str,
+        advice: str,
+        force: bool = False,
+        predictions: bool = True,
+        ranks: float = MIN_RANK_CORRELATION,
+    ) -> None:
         """Refuse what disagrees.
 
         Args:
@@ -44,6 +51,7 @@ class Agreement:
             advice: what else to do.
             force: accept all but what is no number.
             predictions: whether changed predictions count; of drawn pictures a network is sure of none.
+            ranks: the smallest rank correlation that is accepted.
 
         Raises:
             SaccadeError: a bound is exceeded.
@@ -52,12 +60,10 @@ class Agreement:
             raise SaccadeError(f"{what} gives values that are no numbers ({self.images} images); {advice}")
         if force:
             return
-        worst = min(self.rank_correlation, key=lambda n: self.rank_correlation[n])
-        if not self.rank_correlation[worst] >= MIN_RANK_CORRELATION:
-            reason = (
-                f"changes {worst}: rank correlation {self.rank_correlation[worst]:.3f}, expected at least "
-                f"{MIN_RANK_CORRELATION}"
-            )
+        low = {name: value for name, value in self.rank_correlation.items() if not value >= ranks}
+        if low:
+            name, value = next(iter(low.items()))
+            reason = f"changes {name}: rank correlation {value:.3f}, expected at least {ranks}"
         elif predictions and self.changed > MAX_CHANGED:
             reason = f"changes {self.changed:.1%} of the predictions, expected at most {MAX_CHANGED:.0%}"
         else:
@@ -90,12 +96,12 @@ def agree(got: Sequence[Maps], expected: Sequence[Maps], classes: bool = True) -
 
     changed, ranks, errors, finite = [], {}, {}, True
     for a, b in zip(got, expected, strict=True):
-        finite = finite and bool(np.isfinite(a.logits).all())
+        finite = finite and bool(np.isfinite(a.logits).all() and np.isfinite(b.logits).all())
         different = a.logits.argmax(axis=1) != b.logits.argmax(axis=1)
         changed.append(classes * different.reshape(len(different), -1).mean(axis=1))
         for name, better in b.maps.items():
             values = a.maps[name]
-            finite = finite and bool(np.isfinite(values).all())
+            finite = finite and bool(np.isfinite(values).all() and np.isfinite(better).all())
             pairs = zip(values.reshape(len(values), -1), better.reshape(len(better), -1), strict=True)
             for x, y in pairs:
                 ranks.setdefault(name, []).append(spearman(x, y))

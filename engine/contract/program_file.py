@@ -111,11 +111,18 @@ def read_contract(path: str | os.PathLike[str]) -> tuple[Format, Spec]:
 
 
 def is_program(path: str | os.PathLike[str]) -> bool:
-    """Whether a `.pt2` file is a program; an exported model may have the same ending."""
+    """Whether a `.pt2` file is a program, be it a damaged one; an exported model may have the same ending."""
     try:
+        if not Path(path).is_file():
+            return False
         with open(path, "rb") as file:
-            return file.read(4) == b"PK\x03\x04" and bool(_contract_spans(file, Path(path))[1])
-    except (OSError, ValueError, SaccadeError):
+            if file.read(4) != b"PK\x03\x04":
+                return False
+            kind, spans = _contract_spans(file, Path(path))
+            return kind == "aotinductor" or bool(spans)
+    except SaccadeError:  # cut or damaged: a program's error tells more than a model's
+        return Path(path).suffix == ".pt2"
+    except (OSError, ValueError):
         return False
 
 

@@ -23,7 +23,7 @@ def open_session(path: Path, spec: Spec, device: str, threads: int | None) -> tu
         options.intra_op_num_threads = threads
     # Idle threads that spin take the cores that decoding and drawing need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    providers = ["CPUExecutionProvider"]
+    providers: list[Any] = ["CPUExecutionProvider"]
     has_cuda = "CUDAExecutionProvider" in ort.get_available_providers()
     if device == "cuda" and not has_cuda:
         raise UsageError(
@@ -31,7 +31,7 @@ def open_session(path: Path, spec: Spec, device: str, threads: int | None) -> tu
         )
     if device == "cuda" or (device == "auto" and has_cuda and cuda_devices()):
         ort.preload_dlls()  # finds the CUDA libraries of NVIDIA's own Python packages, which torch brings
-        providers.insert(0, "CUDAExecutionProvider")
+        providers.insert(0, ("CUDAExecutionProvider", {"use_tf32": "0"}))  # a float32 program in float32
     try:
         session = ort.InferenceSession(str(path), options, providers=providers)
     except Exception as error:

@@ -30,8 +30,12 @@ def open_session(
         ) from None
     if device == "cuda":
         raise UsageError("load: runtime 'openvino' runs on the CPU; use --device cpu, or --runtime onnxruntime")
-    core = openvino.Core()
-    has = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    try:
+        core = openvino.Core()
+        has = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    except RuntimeError as error:
+        reason = (str(error).strip().splitlines() or ["no reason given"])[-1][:200]
+        raise SaccadeError(f"load: OpenVINO finds no CPU ({reason}); use --runtime onnxruntime") from None
     if _CAPABILITIES[precision] not in has:
         raise UsageError(
             f"load: this CPU computes no {precision} (OpenVINO: {', '.join(has)}); use --precision float32"

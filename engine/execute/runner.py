@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -129,7 +129,9 @@ def load(
         )
     chosen = fitting[0] if runtime == "auto" else runtime
     wanted = precision or spec.precision
-    if wanted != spec.precision and chosen != "openvino":
+    if wanted not in get_args(Precision):
+        raise UsageError(f"load: precision {wanted!r}: expected one of {', '.join(get_args(Precision))}")
+    if wanted != spec.precision and not (chosen == "openvino" and spec.precision == "float32"):
         raise UsageError(
             f"load: {path} computes in {spec.precision}, not {wanted}; compile it with --precision {wanted}"
             + (", or use --runtime openvino" if "openvino" in fitting and spec.precision == "float32" else "")

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..contract import Spec, UsageError
+from ..contract import SaccadeError, Spec, UsageError
 from .asking import program_inputs
 from .runner import Runner
 from .session import DeviceSession
@@ -58,14 +58,16 @@ class TensorRunner:
 
         Raises:
             UsageError: another dtype, shape or device, or a target that the network does not have.
+            SaccadeError: out of memory, or the graph is not what its contract says.
         """
         p = self.spec.preprocessing
         expected = f"{self.spec.pixels} [N, {p.height}, {p.width}, {p.channels}] on {self.device}"
         dtype = getattr(torch, self.spec.pixels)
         shape = (p.height, p.width, p.channels)
         fits = images.dtype == dtype and images.dim() == 4 and tuple(images.shape[1:]) == shape and len(images) > 0
-        if not fits or images.device.type != self.device or not images.is_contiguous():
-            got = f"{str(images.dtype).removeprefix('torch.')} {list(images.shape)} on {images.device.type}"
+        here = images.device.type == self.device and not images.device.index  # programs run on the first GPU
+        if not fits or not here or not images.is_contiguous():
+            got = f"{str(images.dtype).removeprefix('torch.')} {list(images.shape)} on {images.device}"
             raise UsageError(f"run: expected contiguous images {expected}, got {got}")
         count = len(images)
         inputs = {"images": images, **self._inputs(count, target, region, images.device)}
@@ -76,7 +78,13 @@ class TensorRunner:
         outputs = {name: torch.empty((count, *rest), device=images.device) for name, rest in shapes.items()}
         if self.device == "cuda":
             torch.cuda.current_stream(images.device).synchronize()  # a runtime of its own reads on a stream of its own
-        self._session.on_device(inputs, outputs)
+        try:
+            self._session.on_device(inputs, outputs)
+        except SaccadeError:
+            raise
+        except Exception as error:  # out of memory, or a graph that is not what its contract says
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            raise SaccadeError(f"run: fails on a batch of {count} ({reason}); try a smaller batch size") from error
         maps = {m.name: outputs[m.name] for m in self.spec.maps}
         return TensorMaps(outputs["logits"], maps, outputs.get("features"))
 

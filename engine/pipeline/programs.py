@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -104,6 +104,7 @@ def open_program(
     path: Path,
     photos: Sequence[decode.Photo],
     batch_size: int,
+    target: Any = None,
     device: str = "auto",
     runtime: str = "auto",
     precision: Precision | None = None,
@@ -118,6 +119,7 @@ def open_program(
     the photos in any case.
 
     Args:
+        target: what the run will explain.
         device, runtime, precision, trust: as `execute.load` takes them; runtime "auto" is the fastest one.
         force: run in a narrower precision even if it changes more than `contract.Agreement` allows.
         choices: the folder where choices are kept; None for nowhere.
@@ -136,7 +138,7 @@ def open_program(
         images = sample(photos, spec.preprocessing)
         batches = [images[i : i + batch_size] for i in range(0, len(images), batch_size)]
         exact = execute.load(path, device)
-        pairs = [(runner.run(b), exact.run(b)) for b in batches]
+        pairs = [(runner.run(b, target), exact.run(b, target)) for b in batches]
         found = agree(*zip(*pairs, strict=True), classes=spec.target != "outputs")
         found.check(f"run: {precision}", "use --precision float32", force)
         runner.measured["agreement"] = found.to_json()
@@ -144,11 +146,12 @@ def open_program(
     on_cpu = device == "cpu" or (device == "auto" and not execute.cuda_devices())
     if runtime != "auto" or not on_cpu or len(execute.candidates(kind)) == 1:
         return execute.load(path, device, runtime, None, precision, trust), None
-    choice = execute.remembered(choices, spec, kind, min(batch_size, SAMPLE)) if choices else None
+    batch_size = min(batch_size, SAMPLE)
+    choice = execute.remembered(choices, spec, kind, batch_size) if choices else None
     said = None
     if choice is None and len(photos) >= WORTH_CHOOSING:
         images = sample(photos, spec.preprocessing)
-        choice = execute.fastest(path, spec, kind, images, min(batch_size, len(images)), choices)
+        choice = execute.fastest(path, spec, kind, images, batch_size, choices, target)
         said = f"runtime: {choice.describe()}"
     runner = execute.load(path, device, choice.runtime if choice else "auto", None, precision, trust)
     if choice is not None:

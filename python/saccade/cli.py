@@ -223,26 +223,31 @@ def run(
     from .cache import folder as cache_folder
     from .engine import decode as decoding
     from .engine import pipeline
+    from .engine.contract.program_file import read_contract
     from .listing import Progress, make_room
 
     described = model_options(input_size, resize, shorter, interpolation, mean, std, classes)
     listed = decoding.list_photos(photos, str(labels) if labels else None)
-    path, target = _program(program, runtime, weights, described, method, layer, target)
-    choices = cache_folder() / "runtimes"
-    runner, said = pipeline.open_program(path, listed, batch_size, device, runtime, precision, trust, force, choices)
-    if said:
-        print_out(said)
+    path, target, ours = _program(program, runtime, weights, described, method, layer, target)
+    spec = read_contract(path)[1]
     if described.classes is not None:
-        runner.spec = _with_classes(runner.spec, described.classes)
+        spec = _with_classes(spec, described.classes)
     options = pipeline.RunOptions(
-        target=None if target == "predicted" else runner.spec.read_target(target),
+        target=None if target == "predicted" else spec.read_target(target),
         batch_size=batch_size,
         decode=decode,
         look=pipeline.Look(colormap, scale),
         overlays=overlays,
         keep=keep,
     )
-    pipeline.check_options(runner.spec, options)  # before an older run is removed
+    pipeline.check_options(spec, options)  # before anything is measured, and an older run is removed
+    choices = cache_folder() / "runtimes"
+    runner, said = pipeline.open_program(
+        path, listed, batch_size, options.target, device, runtime, precision, trust or ours, force, choices
+    )
+    runner.spec = spec
+    if said:
+        print_out(said)
     make_room(out, overwrite)
     with Progress(len(listed)) as progress:
         result = pipeline.run(runner, listed, out, options, progress)
@@ -391,8 +396,8 @@ def _program(
     method: list[str] | None,
     layer: str | None,
     target: str,
-) -> tuple[Path, str]:
-    """The program's file, and what it shall explain."""
+) -> tuple[Path, str, bool]:
+    """The program's file, what it shall explain, and whether we compiled it ourselves."""
     from .engine.contract.program_file import is_program
 
     if Path(program).suffix in (".onnx", ".ts") or is_program(program):
@@ -401,16 +406,16 @@ def _program(
         if extra := [name for name, value in given.items() if value is not None]:
             option = extra[0].replace("_", "-")
             raise UsageError(f"run: {program} is compiled already; --{option} goes with a MODEL")
-        return Path(program), target
+        return Path(program), target, False
     from . import cache
 
     kind, target = target_of_model(target)
 
     with status(f"compiling {program}"):
-        to: Any = "torchscript" if runtime == "torchscript" else "onnx"
+        to: Any = runtime if runtime in ("torchscript", "aotinductor") else "onnx"
         path, there = cache.compiled(program, weights, options, method or ["grad-cam"], to, layer, kind)
     print_out(f"{'using' if there else 'kept'} {path}")
-    return path, target
+    return path, target, True
 
 
 def _with_classes(spec: Spec, names: Sequence[str]) -> Spec:

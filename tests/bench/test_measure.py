@@ -51,6 +51,13 @@ def test_a_map_off_by_one_percent_is_refused_where_values_count():
         check("it", {"map": EXACT["map"] * 1.01}, "no", EXACT, exactly=True)
 
 
+def test_a_map_that_nothing_was_compared_with_is_refused():
+    close = np.array([[1000.0, 999.9], [999.9, 1000.0], [1000.0, 999.9], [999.9, 1000.0]])
+    exact = {"logits": close, "map": EXACT["map"]}
+    with pytest.raises(measuring.WrongAnswerError, match="predicts another class for every picture"):
+        check("it", {"logits": close[:, ::-1], "map": np.full((4, 7, 7), np.nan)}, "no", exact, True)
+
+
 def test_scaled_maps_are_compared_with_scaled_maps():
     once = as_scaled(EXACT["map"], "once", (7, 7))
     assert (once.min(axis=(1, 2)) == 0).all()
@@ -92,6 +99,30 @@ def test_a_worker_that_cannot_be_says_why(tmp_path: Path):
         assert "cannot open program" in (worker.ready() or "")
         with pytest.raises(SaccadeError, match="bench: p: its process ended"):
             worker.ask(do="memory")
+
+
+def test_what_cannot_be_compared_is_said_before_it_is_compiled(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(measure, "cuda_devices", lambda: 0)
+    with pytest.raises(UsageError, match="device 'cuda': the driver shows no CUDA device here"):
+        measure.measure(Plan(["torchvision/resnet18"], device="cuda"))
+
+
+def test_a_contender_that_fails_on_the_way_is_left_out():
+    class Fake:
+        def __init__(self, lasts: int) -> None:
+            self.lasts = lasts
+
+        def ask(self, **what: Any) -> dict[str, Any]:
+            self.lasts -= 1
+            if self.lasts < 0:
+                raise SaccadeError("bench: it: out of memory")
+            return {"wall": [0.1] * what["calls"], "cpu": 0.1, "gpu": []}
+
+    workers: Any = {"good": Fake(99), "dies at once": Fake(0), "dies later": Fake(2)}
+    samples, failed = measure._turns(workers, Plan([], rounds=3, patience=0))
+    assert list(samples) == ["good"]
+    assert len(samples["good"]["wall"]) == 3
+    assert failed == dict.fromkeys(("dies at once", "dies later"), "bench: it: out of memory")
 
 
 def test_words_that_are_none():

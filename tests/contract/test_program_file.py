@@ -238,7 +238,7 @@ TEXT = SPEC.to_json().encode()
         (onnx_with(TEXT, 2), "two contracts"),
         (onnx_with(b"\xff\xfe{}"), "not UTF-8"),
         (onnx_with(b"[" * 10**6), "not JSON"),
-        (onnx_with(b'{"schema": 999}'), "has schema 999, this saccade reads schema 2"),
+        (onnx_with(b'{"schema": 999}'), "has schema 999, this saccade reads schema 3"),
         (onnx_with(b""), "not JSON"),
         (onnx_with(TEXT.replace(b"tiny", b"\xed\xa0\x80")), "not UTF-8"),
         (onnx_with(b" " * (module.MAX_CONTRACT + 1)), "bytes of metadata; expected at most"),

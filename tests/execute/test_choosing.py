@@ -23,9 +23,9 @@ class Fake:
     def __init__(self, runner: execute.Runner, seconds: float, scale: float) -> None:
         self._runner, self._seconds, self._scale = runner, seconds, scale
 
-    def run(self, images: npt.NDArray[np.uint8]) -> Maps:
+    def run(self, images: npt.NDArray[np.uint8], target: Any) -> Maps:
         time.sleep(self._seconds)
-        found = self._runner.run(images)
+        found = self._runner.run(images, target)
         return Maps(found.logits, found.target, {n: self._scale * m for n, m in found.maps.items()}, found.features)
 
 

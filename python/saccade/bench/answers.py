@@ -12,13 +12,15 @@ import numpy.typing as npt
 from ..engine.contract.agreement import spearman
 from ..engine.contract.spec import Precision
 from . import measuring
-from .contenders import module_and_layer
+from .contenders import module_and_ask
 
 if TYPE_CHECKING:
     from ..engine.compiler import Model
 
 TOLERANCE = 1e-3
 """Largest difference from float64 of logits and of CAMs in float32, relative to each map's own maximum."""
+NARROW = 0.1
+"""The same of logits in half precision."""
 ALIKE = 0.9
 """Smallest rank correlation with float64 of maps that ties and narrow numbers move: the median over the batch."""
 
@@ -27,14 +29,12 @@ def reference(model: Model, method: str, images: npt.NDArray[np.uint8]) -> dict[
     """Logits and map in float64, with hooks and autograd."""
     import torch
 
-    from ..engine.compiler import METHODS
-    from ..engine.compiler.eager import Ask, explain
+    from ..engine.compiler.eager import explain
     from ..engine.compiler.trace import normalise
 
-    module, layer = module_and_layer(model)
-    at = ("input", 1) if METHODS[method].target_layer == "input" else (layer.module, layer.call)
+    module, ask = module_and_ask(model, method)
     x = normalise(torch.from_numpy(images), model.preprocessing, torch.float64)
-    logits, found = explain(copy.deepcopy(module).double(), x, torch.full((len(x),), -1), [Ask(method, *at)])
+    logits, found = explain(copy.deepcopy(module).double(), x, torch.full((len(x),), -1), [ask])
     exact = {"logits": logits.detach().numpy(), "map": found[0].map.numpy()}
     measuring.self_test(exact["logits"], TOLERANCE)
     return exact
@@ -53,13 +53,15 @@ def check(
     scaled: str,
     exact: Mapping[str, npt.NDArray[np.float64]],
     exactly: bool,
+    precision: Precision = "float32",
 ) -> dict[str, float]:
     """How far an answer is from float64's.
 
     Args:
         answer: `logits` and `map`, each if it was given.
         scaled: see `contenders.Answer`.
-        exactly: whether the values count, or the ranks of a map's places.
+        exactly: whether the map's values count, or the ranks of its places.
+        precision: of the contender; logits in float32 are held to float64's values.
 
     Raises:
         WrongAnswerError: too far.
@@ -67,12 +69,14 @@ def check(
     found: dict[str, float] = {}
     same = np.ones(len(exact["logits"]), bool)
     if "logits" in answer:
-        tolerance = TOLERANCE if exactly else 0.1
+        tolerance = TOLERANCE if precision == "float32" else NARROW
         found["logits"] = measuring.demand(f"{name}, logits", answer["logits"], exact["logits"], tolerance)
         same = answer["logits"].argmax(axis=1) == exact["logits"].argmax(axis=1)
         found["changed"] = float(1 - same.mean())
-    if "map" not in answer or not same.any():
+    if "map" not in answer:
         return found
+    if not same.any():  # another class's map says nothing; and nothing unlooked-at is timed
+        raise measuring.WrongAnswerError(f"{name}: predicts another class for every picture; try other weights")
     expected = as_scaled(exact["map"], scaled, answer["map"].shape[1:])[same]
     got = answer["map"][same]
     if exactly:

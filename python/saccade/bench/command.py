@@ -78,9 +78,17 @@ def bench(
         peers,
         patience,
     )
+    command = shlex.join(["saccade", *sys.argv[1:]])
+
+    def keep(found: dict[str, Any]) -> None:
+        if out is not None:
+            with replacing(out) as temporary:
+                temporary.write_text(report({**found, "command": command}), encoding="utf-8")
+
+    keep({"groups": []})  # whether it can be written is better known now than in an hour
     talk, console = Console(stderr=True, highlight=False, markup=False), Console(highlight=False)
     try:
-        found = measure(plan, lambda line: talk.print(line, soft_wrap=True))
+        found = measure(plan, lambda line: talk.print(line, soft_wrap=True), keep)
     except WrongAnswerError as error:
         raise UsageError(f"bench: {error}; choose other networks or weights") from None
     if not console.is_terminal:
@@ -88,10 +96,6 @@ def bench(
     for group in found["groups"]:
         console.print(table(group))
         console.print("\n".join(lines(group)) + "\n", markup=False)
-    found["command"] = shlex.join(["saccade", *sys.argv[1:]])
-    if out is not None:
-        with replacing(out) as temporary:
-            temporary.write_text(report(found), encoding="utf-8")
 
 
 def table(group: dict[str, Any]) -> Table:

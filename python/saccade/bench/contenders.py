@@ -1,7 +1,8 @@
 """Who is timed: each builds itself from a task, in a process of its own, and takes uint8 pictures [N, H, W, C].
 
-What torch's own contenders need to have normalised, and on the device, is so before the clock starts; a compiled
-program and the exported forward pass do both themselves, inside the time that is measured.
+What torch's own contenders need to have normalised is so before the clock starts; a compiled program and the exported
+forward pass do it themselves, inside the time that is measured. On a GPU everybody's input lies there already, and
+everybody's answer stays there.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from ..engine.compiler import Layer, Model
+    from ..engine.compiler import Model
+    from ..engine.compiler.eager import Ask
     from ..engine.contract.spec import Precision
+    from ..engine.execute.session import DeviceSession
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
@@ -44,8 +47,10 @@ class Task:
         device, threads: where it runs.
         path, runtime: of a file, where it is and what opens it.
         model, weights, size: of torch's own, what `load_model` takes.
+        outputs: how many logits the network has.
         method: the explanation.
-        precision: what OpenVINO computes a float32 file in; others' files are in their precision.
+        precision: what OpenVINO computes a float32 file in, and what torch's own forward pass is cast to; other files
+            are in their precision.
     """
 
     name: str
@@ -58,6 +63,7 @@ class Task:
     model: str = ""
     weights: str = "random"
     size: tuple[int, int] | None = None
+    outputs: int = 0
     method: str = ""
     precision: Precision = "float32"
 
@@ -94,6 +100,13 @@ def build(task: Task) -> Contender:
 
         narrow = task.precision if task.runtime == "openvino" else None
         runner = execute.load(task.path, task.device, task.runtime, task.threads, narrow, trust=True)
+        if task.device == "cuda":
+            from ..engine.execute.tensors import TensorRunner
+
+            there = TensorRunner(runner)
+            return Contender(
+                _upload, there.run, lambda y: Answer(_array(y.logits), _array(next(iter(y.maps.values()))))
+            )
         return Contender(lambda images: images, runner.run, lambda y: Answer(y.logits, next(iter(y.maps.values()))))
     if task.kind == "forward":
         return _forward(task)
@@ -104,16 +117,44 @@ def _forward(task: Task) -> Contender:
     import importlib
 
     from ..engine.contract import Preprocessing, Spec
+    from ..engine.execute.session import DeviceSession
 
     spec = Spec(task.model, "", Preprocessing(1, 1), (), None, 1)  # a session asks it for the outputs' names alone
     opening = importlib.import_module(f"saccade.engine.execute.{task.runtime}_session")
     narrow = (task.precision,) if task.runtime == "openvino" else ()
     session, _ = opening.open_session(Path(task.path), spec, task.device, task.threads, *narrow)
 
+    if task.device == "cuda" and isinstance(session, DeviceSession):
+        return _forward_there(session, task)
+
     def run(images: U8) -> F32:
         return session({"images": images, "target": np.full(len(images), -1)})[0]
 
     return Contender(lambda images: images, run, lambda y: Answer(y, None))
+
+
+def _forward_there(session: DeviceSession, task: Task) -> Contender:
+    """The forward pass on tensors where they lie, as the programs run on a GPU."""
+    import torch
+
+    classes = task.outputs
+    asked: dict[int, Tensor] = {}
+
+    def run(images: Tensor) -> Tensor:
+        n = len(images)
+        target = asked.setdefault(n, torch.full((n,), -1, device=images.device))
+        logits = torch.empty((n, classes), device=images.device)
+        torch.cuda.current_stream().synchronize()  # as execute/tensors.py does
+        session.on_device({"images": images, "target": target}, {"logits": logits})
+        return logits
+
+    return Contender(_upload, run, lambda y: Answer(_array(y), None))
+
+
+def _upload(images: U8) -> Tensor:
+    import torch
+
+    return torch.from_numpy(images).cuda()
 
 
 def _of_torch(task: Task) -> Contender:
@@ -125,11 +166,13 @@ def _of_torch(task: Task) -> Contender:
 
     torch.set_num_threads(task.threads)
     model = load_model(task.model, task.weights, ModelOptions(input_size=task.size))
-    module, layer = module_and_layer(model)
-    module = module.to(task.device)
+    module, ask = module_and_ask(model, task.method)
+    dtype = getattr(torch, task.precision)
+    module = module.to(task.device, dtype)
+    torch.backends.cudnn.allow_tf32 = False  # as the programs: float32 is float32
 
     def to_input(images: U8) -> Tensor:
-        return normalise(torch.from_numpy(images), model.preprocessing, torch.float32).to(task.device)
+        return normalise(torch.from_numpy(images), model.preprocessing, torch.float32).to(task.device, dtype)
 
     def forward(x: Tensor) -> Tensor:
         with torch.inference_mode():
@@ -138,26 +181,23 @@ def _of_torch(task: Task) -> Contender:
     if task.kind == FORWARD_EAGER:
         return Contender(to_input, forward, lambda y: Answer(_array(y), None))
     if task.kind == HOOKS:
-        return _hooks(task.method, module, layer, to_input)
+        return _hooks(module, ask, to_input)
     # As anybody would have it: parameters that want gradients, as a module comes.
     own = copy.deepcopy(module).requires_grad_()
-    target = own.get_submodule(layer.module)
+    target = own.get_submodule("" if ask.path == "input" else ask.path)
     return {"grad-cam": _grad_cam, "captum": _captum, "torchcam": _torchcam}[task.kind](
         task.method, own, target, to_input
     )
 
 
-def _hooks(method: str, module: nn.Module, layer: Layer, to_input: Callable[[U8], Tensor]) -> Contender:
+def _hooks(module: nn.Module, ask: Ask, to_input: Callable[[U8], Tensor]) -> Contender:
     """The pure PyTorch path: a hook, one forward, one backward down to the layer, no parameter's gradient."""
     import torch
 
-    from ..engine.compiler import METHODS
-    from ..engine.compiler.eager import Ask, explain
-
-    at = ("input", 1) if METHODS[method].target_layer == "input" else (layer.module, layer.call)
+    from ..engine.compiler.eager import explain
 
     def run(x: Tensor) -> Any:
-        return explain(module, x, torch.full((len(x),), -1, device=x.device), [Ask(method, *at)])
+        return explain(module, x, torch.full((len(x),), -1, device=x.device), [ask])
 
     return Contender(to_input, run, lambda y: Answer(_array(y[0]), _array(y[1][0].map)))
 
@@ -225,12 +265,27 @@ def _torchcam(method: str, module: nn.Module, layer: nn.Module, to_input: Callab
     return Contender(to_input, run, lambda y: Answer(_array(y[0]), _array(y[1]), "once"))
 
 
-def module_and_layer(model: Model) -> tuple[nn.Module, Layer]:
-    """The nn.Module and the target layer of its CAMs."""
-    module, layer = model.network.module, model.network.default_layer()
-    assert module is not None
-    assert layer is not None
-    return module, layer
+def module_and_ask(model: Model, method: str) -> tuple[nn.Module, Ask]:
+    """The nn.Module, and the explanation in eager PyTorch's words.
+
+    Raises:
+        UsageError: there is no module, or no layer that the method would choose.
+    """
+    from ..engine.compiler import METHODS
+    from ..engine.compiler.eager import Ask
+    from ..engine.contract import UsageError
+
+    network = model.network
+    layer = network.default_layer()
+    if network.module is None:
+        raise UsageError(f"bench: {network.name} is an exported graph; expected a MODEL that is an nn.Module")
+    if METHODS[method].target_layer == "input":
+        return network.module, Ask(method, "input")
+    if layer is None:
+        raise UsageError(f"bench: {network.name} has no layer that {method} would choose; use --method saliency")
+    layout = network.layout(layer.node)
+    grid = None if layout is None or layout.kind == "maps" else layout.shape[1:]
+    return network.module, Ask(method, layer.module, layer.call, grid=grid)
 
 
 def _array(values: Tensor) -> F32:

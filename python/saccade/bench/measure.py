@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,9 +22,10 @@ from ..engine import pipeline
 from ..engine.contract import SaccadeError, UsageError
 from ..engine.contract.program_file import Format
 from ..engine.contract.spec import Precision
+from ..engine.execute import cuda_devices
 from . import measuring
 from .answers import TOLERANCE, check, exactly_held, reference
-from .contenders import FORWARD_EAGER, HOOKS, PEERS, Task
+from .contenders import FORWARD_EAGER, HOOKS, PEERS, Task, module_and_ask
 
 if TYPE_CHECKING:
     from ..engine.compiler import Model
@@ -74,40 +76,55 @@ class Plan:
     patience: float = 60
 
 
-def measure(plan: Plan, say: Say = lambda line: None) -> dict[str, Any]:
+def measure(
+    plan: Plan, say: Say = lambda line: None, keep: Callable[[dict[str, Any]], None] = lambda found: None
+) -> dict[str, Any]:
     """Measure it all.
+
+    Args:
+        say: told what is being done.
+        keep: given what there is after each combination, so that hours are not lost to the last one.
 
     Returns:
         For JSON: settings, versions, and for each combination the rows, ratios, agreement and raw samples.
 
     Raises:
-        UsageError: a runtime or method that does not exist.
+        UsageError: a runtime, method or device that does not exist, or a network that cannot be compared.
+        SaccadeError: nobody could be measured.
         WrongAnswerError: the comparison lets wrong answers pass.
     """
     from ..engine.compiler import METHODS, load_model
     from ..engine.contract import ModelOptions
 
+    if plan.device == "cuda" and not cuda_devices():
+        raise UsageError("bench: device 'cuda': the driver shows no CUDA device here; use --device cpu")
+
     for word, given, known in (("runtime", plan.runtimes, FILE_OF), ("method", plan.methods, METHODS)):
         if unknown := [w for w in given if w not in known]:
             raise UsageError(f"bench: {word} {unknown[0]!r}: expected one of {', '.join(known)}")
     plan = dataclasses.replace(plan, threads=plan.threads or measuring.cores_used())
-    groups = []
-    for name in plan.models:
-        model = load_model(name, plan.weights, ModelOptions(input_size=plan.size))
-        for method, precision in itertools.product(plan.methods, plan.precisions):
-            with tempfile.TemporaryDirectory(prefix="saccade-bench-") as folder:
-                files, refused = _files(plan, model, method, precision, Path(folder), say)
-                for batch in plan.batches:
-                    say(f"{name}, {method}, {precision}, batch {batch}")
-                    tasks = _tasks(plan, name, method, precision, files)
-                    groups.append(_group(plan, model, method, precision, batch, tasks, refused, Path(folder), say))
     packages = ("torch", "torchvision", "onnxruntime-gpu", "onnxruntime", "openvino", *PEERS, "numpy")
-    return {
+    groups: list[dict[str, Any]] = []
+    found = {
         "benchmark": "bench",
         "settings": dataclasses.asdict(plan),
         "versions": measuring.versions(*packages),
         "groups": groups,
     }
+    for name in plan.models:
+        model = load_model(name, plan.weights, ModelOptions(input_size=plan.size))
+        for method, precision in itertools.product(plan.methods, plan.precisions):
+            module_and_ask(model, method)  # whether there is anything to compare with, before minutes of compiling
+            with tempfile.TemporaryDirectory(prefix="saccade-bench-") as folder:
+                files, refused = _files(plan, model, method, precision, Path(folder), say)
+                for batch in plan.batches:
+                    say(f"{name}, {method}, {precision}, batch {batch}")
+                    tasks = _tasks(plan, model, name, method, precision, files)
+                    groups.append(_group(plan, model, method, precision, batch, tasks, refused, Path(folder), say))
+                    keep(found)
+    if not any(group["rows"] for group in groups):
+        raise SaccadeError("bench: nobody could be measured; the lines above say why")
+    return found
 
 
 def _files(
@@ -140,14 +157,16 @@ def _files(
 
 
 def _tasks(
-    plan: Plan, name: str, method: str, precision: Precision, files: Mapping[str, Mapping[str, Path]]
+    plan: Plan, model: Model, name: str, method: str, precision: Precision, files: Mapping[str, Mapping[str, Path]]
 ) -> list[Task]:
     about = {"images": "", "device": plan.device, "threads": plan.threads, "method": method, "precision": precision}
+    outputs = model.network.num_outputs
     of_torch = {**about, "model": name, "weights": plan.weights, "size": plan.size}
     tasks = []
     for runtime, found in files.items():
         tasks.append(Task(f"saccade {runtime}", "program", path=str(found["program"]), runtime=runtime, **about))
-        tasks.append(Task(f"forward {runtime}", "forward", path=str(found["forward"]), runtime=runtime, **about))
+        of_file = {**about, "path": str(found["forward"]), "runtime": runtime, "outputs": outputs}
+        tasks.append(Task(f"forward {runtime}", "forward", **of_file))
     tasks.append(Task(FORWARD_EAGER, FORWARD_EAGER, **of_torch))
     if precision == "float32":
         tasks.append(Task(HOOKS, HOOKS, **of_torch))
@@ -237,18 +256,18 @@ def _group(
                     raise SaccadeError(reason)
                 found = worker.ask(do="answer", out=str(folder / "answer.npz"))
                 with np.load(folder / "answer.npz") as answer:
-                    agreement[task.name] = check(
-                        task.name, dict(answer), found["scaled"], exact, exactly_held(model, method, precision)
-                    )
+                    exactly = exactly_held(model, method, precision)
+                    agreement[task.name] = check(task.name, dict(answer), found["scaled"], exact, exactly, precision)
             except (SaccadeError, measuring.WrongAnswerError) as error:
                 refused[task.name] = str(error)
                 worker.__exit__()
                 continue
             workers[task.name] = worker
+        samples, failed = _turns(workers, plan)
+        refused |= failed
         for name, reason in refused.items():
             say(f"  not {name}: {reason}")
-        samples = _turns(workers, plan)
-        memory = {name: worker.ask(do="memory") for name, worker in workers.items()}
+        memory = {name: workers[name].ask(do="memory") for name in samples}
     rows = {name: _row(samples[name], batch) | memory[name] for name in samples}
     return {
         "model": model.network.name,
@@ -266,19 +285,32 @@ def _group(
 # ---- time ---------------------------------------------------------------------------------------------------------
 
 
-def _turns(workers: Mapping[str, Worker], plan: Plan) -> dict[str, dict[str, Any]]:
-    """Each contender's turns: `wall`, the median of each turn; `others`; and every call's seconds."""
+def _turns(workers: Mapping[str, Worker], plan: Plan) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Each contender's turns, `wall`, the median of each turn, `others` and every call's seconds; and why some did not
+    last.
+    """
+    failed: dict[str, str] = {}
     calls, first = {}, dict.fromkeys(workers, 0)
     for name, worker in workers.items():
-        warm = worker.ask(do="turn", calls=3, first=0)["wall"][-1]
-        calls[name] = int(np.clip(TURN / warm, 1, MOST_CALLS))
+        try:
+            warm = worker.ask(do="turn", calls=3, first=0)["wall"][-1]
+            calls[name] = int(np.clip(TURN / warm, 1, MOST_CALLS))
+        except SaccadeError as error:
+            failed[name] = str(error)
     samples = {name: {"wall": [], "others": [], "cpu": [], "calls": [], "gpu": []} for name in workers}
     names, patience = list(workers), plan.patience
     for i in range(plan.rounds):
         for name in names if i % 2 else reversed(names):
+            if name in failed:
+                continue
             patience -= measuring.wait_for_quiet(patience)
+            time.sleep(measuring.SETTLE)
             busy = measuring.busy_seconds()
-            found = workers[name].ask(do="turn", calls=calls[name], first=first[name])
+            try:
+                found = workers[name].ask(do="turn", calls=calls[name], first=first[name])
+            except SaccadeError as error:  # out of memory beside the others, for one
+                failed[name] = str(error)
+                continue
             busy = measuring.busy_seconds() - busy
             first[name] += calls[name]
             kept = samples[name]
@@ -287,7 +319,7 @@ def _turns(workers: Mapping[str, Worker], plan: Plan) -> dict[str, dict[str, Any
             kept["cpu"].append(measuring.short(found["cpu"]))
             kept["calls"] += [measuring.short(s) for s in found["wall"]]
             kept["gpu"] += [measuring.short(s) for s in found["gpu"]]
-    return samples
+    return {name: kept for name, kept in samples.items() if name not in failed}, failed
 
 
 def _row(samples: Mapping[str, Any], batch: int) -> dict[str, Any]:

@@ -26,11 +26,13 @@ import numpy.typing as npt
 
 try:
     import psutil
-except ImportError:  # a bare machine: what others take is then unknown, and every round counts
+except ImportError:  # a bare machine: what others take is then unknown
     psutil = None
 
 QUIET = 0.1
-"""Share of the machine that others may take during a turn for its round to count."""
+"""Share of our cores that others may take during a turn for its round to count."""
+SETTLE = 0.02
+"""Seconds of rest between contenders: threads of the one before that still spin would take the next one's cores."""
 PROBE = 0.25
 """Seconds over which the machine is looked at before a turn."""
 
@@ -43,9 +45,9 @@ class WrongAnswerError(Exception):
 
 
 def busy_seconds() -> float:
-    """Seconds of CPU that all processes of the machine have taken; 0 where nobody can say."""
+    """Seconds of CPU that all processes of the machine took; NaN where nobody can say, and then no round is quiet."""
     if psutil is None:
-        return 0.0
+        return float("nan")
     times = psutil.cpu_times()
     # `nice` is not part of `user`, and what the host took away (`steal`) was not ours either.
     return times.user + times.system + sum(getattr(times, kind, 0.0) for kind in ("nice", "irq", "softirq", "steal"))
@@ -57,7 +59,7 @@ def wait_for_quiet(patience: float) -> float:
     while (waited := time.perf_counter() - start) < patience:
         busy = busy_seconds()
         time.sleep(PROBE)
-        if busy_seconds() - busy <= QUIET * PROBE * (os.cpu_count() or 1):
+        if not busy_seconds() - busy > QUIET * PROBE * cores_used():
             break
     return waited
 
@@ -179,14 +181,14 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def shares(wall: float, cpu: float, busy: float) -> float:
-    """The share of the machine that others took while something ran.
+    """The share that others took, of as many cores as we may use, while something ran.
 
     Args:
         wall: seconds that it ran.
         cpu: seconds of CPU that it took.
         busy: seconds of CPU that all processes took.
     """
-    return max(busy - cpu, 0.0) / (wall * (os.cpu_count() or 1))
+    return float(np.maximum(busy - cpu, 0.0)) / (wall * cores_used())
 
 
 def in_round(above: Mapping[str, Any], below: Mapping[str, Any]) -> npt.NDArray[np.float64]:
