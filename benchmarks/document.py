@@ -34,34 +34,42 @@ Times in milliseconds belong to the machine that is named: compare them within a
 
 def main() -> None:
     """Write the page and the plots."""
-    mpl.rcParams |= {"svg.hashsalt": "saccade", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10}
-    results = {
-        path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(harness.RESULTS.glob("*.json"))
-    }
-    measured = {name: r for name, r in results.items() if isinstance(r, dict) and "benchmark" in r}
-    bench = {name: r for name, r in measured.items() if r["benchmark"] == "bench"}
+    results = read_results()
+    for name, result in results.items():
+        if drawn := largest(result):
+            plot(drawn, DOCS / "images" / f"{name}.svg", place(result))
+    (DOCS / "benchmarks.md").write_text(page(results), encoding="utf-8")
+    print(f"docs/benchmarks.md: {len(results)} results")
+
+
+def read_results() -> dict[str, dict[str, Any]]:
+    """The results that have figures in them, by their file's name."""
+    paths = sorted(harness.RESULTS.glob("*.json"))
+    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+    return {name: result for name, result in found.items() if isinstance(result, dict) and "benchmark" in result}
+
+
+def page(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """The whole page."""
+    bench = {name: r for name, r in results.items() if r["benchmark"] == "bench"}
     parts = [HEAD]
     for name, result in bench.items():
         parts += price(name, result)
-    parts += figures(measured)
+    parts += figures(results)
     for name, result in bench.items():
         parts += tables(name, result)
-    (DOCS / "benchmarks.md").write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
-    print(f"docs/benchmarks.md: {len(measured)} results")
+    return "\n".join(parts).rstrip() + "\n"
 
 
 # ---- what an explanation costs ------------------------------------------------------------------------------------
 
 
 def price(name: str, result: Mapping[str, Any]) -> Iterator[str]:
-    """A plot of all contenders for the largest batch, and the price over the forward pass as a table."""
+    """The plot, and the price over the forward pass as a table."""
     where = place(result)
     yield f"## What an explanation costs: {where}\n"
     groups = [g for g in result["groups"] if g["rows"]]
-    largest = {key(g): g for g in sorted(groups, key=lambda g: g["batch"])}
-    drawn = [g for g in largest.values() if EAGER in g["rows"] and g["precision"] == "float32"]
-    if drawn:
-        plot(drawn, DOCS / "images" / f"{name}.svg", where)
+    if largest(result):
         yield f"![Time of each contender relative to eager model(x), {where}](images/{name}.svg)\n"
     yield "The compiled program ÷ the same runtime's forward pass of the same network, folded and exported alike:\n"
     yield "| network | method | precision | batch | runtime | ratio | quartiles | quiet rounds | bound | |"
@@ -81,6 +89,12 @@ def price(name: str, result: Mapping[str, Any]) -> Iterator[str]:
         yield f"Repeat with: `{result['command']}`\n"
 
 
+def largest(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What is drawn: of each network and method the largest batch, in float32."""
+    groups = [g for g in result.get("groups", ()) if EAGER in g["rows"] and g["precision"] == "float32"]
+    return list({key(g): g for g in sorted(groups, key=lambda g: g["batch"])}.values())
+
+
 def claim(group: Mapping[str, Any], ratio: Mapping[str, Any]) -> tuple[str, str]:
     """The bound, and whether it is met; empty where nothing is claimed."""
     bound = CLAIMS.get(group["method"], {}).get(short(group["model"]))
@@ -91,6 +105,7 @@ def claim(group: Mapping[str, Any], ratio: Mapping[str, Any]) -> tuple[str, str]
 
 def plot(groups: Sequence[Mapping[str, Any]], path: Path, where: str) -> None:
     """Bars: each contender's time relative to eager model(x), a panel for each combination."""
+    mpl.rcParams |= {"svg.hashsalt": "saccade", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10}
     columns = min(3, len(groups))
     rows = -(-len(groups) // columns)
     most = max(len(g["rows"]) for g in groups)
