@@ -23,11 +23,7 @@ def open_session(path: Path, spec: Spec, device: str, threads: int | None) -> tu
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            module = torch.jit.load(str(path), map_location=used).eval()
-            for weights in module.buffers():  # convolutions give what their weights have: channels last is faster
-                if weights.dim() == 4:
-                    weights.data = weights.data.contiguous(memory_format=torch.channels_last)
-            module = torch.jit.freeze(module)
+            module = torch.jit.freeze(torch.jit.load(str(path), map_location=used).eval())
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise SaccadeError(f"load: torch refuses {path}: {reason}; compile it again") from None

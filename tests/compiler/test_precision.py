@@ -18,7 +18,7 @@ from saccade.engine.compiler.precision import DTYPES, lower
 from saccade.engine.compiler.proof import pictures
 from saccade.engine.compiler.targets import Target
 from saccade.engine.compiler.trace import Traced, graph_modules, trace
-from saccade.engine.contract import ModelOptions, SaccadeError, UsageError
+from saccade.engine.contract import Agreement, ModelOptions, SaccadeError, UsageError
 from saccade.engine.contract.program_file import Format
 
 CASE = Case(
@@ -109,7 +109,8 @@ def test_what_overflows_is_refused(tmp_path: Path):
 
 
 def test_what_changes_too_much_is_kept_by_force_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("saccade.engine.contract.agreement.MIN_RANK_CORRELATION", 1.1)
+    poor = Agreement(16, 0.0, {"saliency": 0.5}, {"saliency": 0.9}, finite=True)
+    monkeypatch.setattr("saccade.engine.compiler.proof.agree", lambda *_, **__: poor)
     model, path = model_of(CASE), tmp_path / "net.ts"
     with pytest.raises(SaccadeError, match=r"rank correlation .*; use another --precision, or --force"):
         pipeline.compile_program(model, ["saliency"], path, "torchscript", precision="float16")
