@@ -40,7 +40,7 @@ class Agreement:
         self,
         what: str,
         advice: str,
-        force: bool = False,
+        force: bool | None = None,
         predictions: bool = True,
         ranks: float = MIN_RANK_CORRELATION,
     ) -> None:
@@ -49,7 +49,7 @@ class Agreement:
         Args:
             what: what was tried, for the message.
             advice: what else to do.
-            force: accept all but what is no number.
+            force: accept all but what is no number; None where nobody can ask for that.
             predictions: whether changed predictions count; of drawn pictures a network is sure of none.
             ranks: the smallest rank correlation that is accepted.
 
@@ -68,7 +68,8 @@ class Agreement:
             reason = f"changes {self.changed:.1%} of the predictions, expected at most {MAX_CHANGED:.0%}"
         else:
             return
-        raise SaccadeError(f"{what} {reason} ({self.images} images); {advice}, or --force")
+        hint = "" if force is None else ", or --force"
+        raise SaccadeError(f"{what} {reason} ({self.images} images); {advice}{hint}")
 
     def describe(self) -> str:
         """One line for people."""

@@ -149,6 +149,7 @@ def test_the_whole(saccade_says: Any, tiny: str, tmp_path: Path):
         assert row["peak_mib"] > 20
     # Each is a process of its own: one that imports no torch takes less.
     assert group["rows"]["saccade onnxruntime"]["peak_mib"] < 0.8 * group["rows"]["forward eager"]["peak_mib"]
+    assert len(group["agreement"]["wrong answers refused"]) == 6
     for name, errors in group["agreement"].items():
         if name.startswith("saccade"):
             assert errors["map"] < 1e-4

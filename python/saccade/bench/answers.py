@@ -35,9 +35,7 @@ def reference(model: Model, method: str, images: npt.NDArray[np.uint8]) -> dict[
     module, ask = module_and_ask(model, method)
     x = normalise(torch.from_numpy(images), model.preprocessing, torch.float64)
     logits, found = explain(copy.deepcopy(module).double(), x, torch.full((len(x),), -1), [ask])
-    exact = {"logits": logits.detach().numpy(), "map": found[0].map.numpy()}
-    measuring.self_test(exact["logits"], TOLERANCE)
-    return exact
+    return {"logits": logits.detach().numpy(), "map": found[0].map.numpy()}
 
 
 def exactly_held(model: Model, method: str, precision: Precision) -> bool:
