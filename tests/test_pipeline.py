@@ -19,6 +19,7 @@ from PIL import Image
 
 from saccade.engine import decode, execute, pipeline, sinks
 from saccade.engine.contract import Maps, Preprocessing, Record, SaccadeError, UsageError, read_spec
+from saccade.engine.contract.program_file import read_contract
 from saccade.engine.pipeline import Look, RunOptions, programs, running
 
 QUIET = RunOptions(sheet_limit=0)
@@ -388,7 +389,8 @@ def test_the_engine_and_its_tests_mean_the_same_preprocessing(runner: execute.Ru
 
 
 def open_it(program: Path, photos: Path, **options: Any) -> tuple[execute.Runner, str | None]:
-    return pipeline.open_program(program, decode.list_photos([str(photos)]), 4, device="cpu", **options)
+    contract = read_contract(program)
+    return pipeline.open_program(program, contract, decode.list_photos([str(photos)]), 4, device="cpu", **options)
 
 
 def test_a_long_run_tries_the_runtimes_and_a_short_one_does_not(
@@ -399,7 +401,7 @@ def test_a_long_run_tries_the_runtimes_and_a_short_one_does_not(
     monkeypatch.setattr(
         execute,
         "fastest",
-        lambda path, spec, kind, images, batch, folder, target: (
+        lambda path, contract, images, batch, folder, target: (
             tried.append((len(images), batch)) or execute.Choice("onnxruntime", {"onnxruntime": 0.001}, {})
         ),
     )
@@ -422,7 +424,13 @@ def test_a_narrower_precision_is_measured_on_the_photos(
     true, asked = execute.load, []
 
     def load(
-        path: Any, device: str = "auto", runtime: str = "auto", threads: Any = None, precision: Any = None, *_: Any
+        path: Any,
+        device: str = "auto",
+        runtime: str = "auto",
+        threads: Any = None,
+        precision: Any = None,
+        *_: Any,
+        **__: Any,
     ):
         runner = true(path, device)
         if precision is not None:

@@ -38,6 +38,8 @@ _HASH_LENGTH = len("sha256:") + 2 * 64
 _METADATA_PROPS = 14  # the number of ModelProto's field, of onnx.proto
 
 Span = tuple[int, int]
+Contract = tuple[Format, Spec]
+"""What `read_contract` finds: it reads the whole file, so one who has it hands it on."""
 
 
 def append_contract(path: str | os.PathLike[str], kind: Format, spec: Spec) -> Spec:
@@ -69,7 +71,7 @@ def append_contract(path: str | os.PathLike[str], kind: Format, spec: Spec) -> S
     return spec
 
 
-def read_contract(path: str | os.PathLike[str]) -> tuple[Format, Spec]:
+def read_contract(path: str | os.PathLike[str]) -> Contract:
     """Check a program file and read its contract.
 
     Returns:

@@ -24,6 +24,9 @@ from .spec import (
 )
 
 
+_MAX_DEPTH = 16
+
+
 def read_spec(text: str) -> Spec:
     """The contract in a JSON text (see `Spec.to_json`).
 
@@ -48,6 +51,14 @@ def read_spec(text: str) -> Spec:
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise SaccadeError(f"load: the contract is damaged ({_line(error)}); compile the program again") from None
     return spec
+
+
+def _is_shallow(value: object, levels: int) -> bool:
+    """Whether no table or list lies in more than `levels` others; what Python itself refuses depends on its settings,
+    which other libraries change.
+    """
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels > 0 and all(_is_shallow(v, levels - 1) for v in inside)
 
 
 def _finite(text: str) -> float:
@@ -147,6 +158,7 @@ def _check(spec: Spec) -> None:
         need(all(text(c) for c in spec.classes), "class names must be text")
     need(isinstance(spec.versions, dict) and all(text(v) for v in spec.versions.values()), "versions must be texts")
     need(isinstance(spec.proof, dict), "proof must be a table")
+    need(_is_shallow(spec.proof, _MAX_DEPTH), f"proof is nested in more than {_MAX_DEPTH} levels")
     for name, limits in (spec.calibration or {}).items():
         need(name in names, f"calibration of {name[:40]!r}, which is no map")
         need(len(limits) == 2 and are_numbers(limits) and limits[0] < limits[1], "calibration must be low < high")

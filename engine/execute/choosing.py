@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..contract import Maps, SaccadeError, Spec, agree, replacing
-from ..contract.program_file import Format
+from ..contract import Maps, SaccadeError, agree, replacing
+from ..contract.program_file import Contract, Format
 from .runner import RUNTIMES, Runner, load
 
 _PACKAGES = {
@@ -61,20 +61,19 @@ def candidates(kind: Format) -> list[str]:
     return [name for name in RUNTIMES[kind] if importlib.util.find_spec(name) or len(RUNTIMES[kind]) == 1]
 
 
-def remembered(folder: Path, spec: Spec, kind: Format, batch: int) -> Choice | None:
+def remembered(folder: Path, contract: Contract, batch: int) -> Choice | None:
     """What `fastest` found before for the same program and batch size, on such a CPU, with the same versions."""
     try:
-        table = json.loads(_place(folder, spec, kind, batch).read_text(encoding="utf-8"))
+        table = json.loads(_place(folder, contract, batch).read_text(encoding="utf-8"))
         choice = Choice(str(table["runtime"]), dict(table["seconds"]), dict(table["refused"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return choice if choice.runtime in candidates(kind) else None
+    return choice if choice.runtime in candidates(contract[0]) else None
 
 
 def fastest(
     path: Path,
-    spec: Spec,
-    kind: Format,
+    contract: Contract,
     images: npt.NDArray[np.uint8],
     batch: int,
     folder: Path | None,
@@ -85,6 +84,7 @@ def fastest(
     Agreement is judged against the runtime that the file was proven in (`contract.Agreement`).
 
     Args:
+        path, contract: a program, and what `read_contract` found in it.
         images: uint8 [M, H, W, C]; the more, the surer the agreement, as far as time allows.
         batch: how many go at a time.
         folder: where to keep the choice; None for nowhere.
@@ -93,6 +93,7 @@ def fastest(
     Raises:
         SaccadeError: the runtime that the file was proven in fails.
     """
+    kind, spec = contract
     names = candidates(kind)
     batches = [images[i : i + batch] for i in range(0, len(images), batch)]
     runners: dict[str, Runner] = {}
@@ -100,7 +101,7 @@ def fastest(
     refused: dict[str, str] = {}
     for name in names:
         try:
-            runner = load(path, "cpu", name)
+            runner = load(path, "cpu", name, contract=contract)
             start = time.perf_counter()
             answers = [runner.run(batches[0], target)]  # warms up, too
             if not expected:  # a loop over channels may take minutes for a single batch
@@ -128,12 +129,13 @@ def fastest(
     medians = {name: statistics.median(found) for name, found in seconds.items()}
     choice = Choice(min(medians, key=medians.__getitem__), medians, refused)
     if folder is not None:
-        with replacing(_place(folder, spec, kind, batch)) as temporary:
+        with replacing(_place(folder, contract, batch)) as temporary:
             temporary.write_text(json.dumps(vars(choice)), encoding="utf-8")
     return choice
 
 
-def _place(folder: Path, spec: Spec, kind: Format, batch: int) -> Path:
+def _place(folder: Path, contract: Contract, batch: int) -> Path:
+    kind, spec = contract
     words: list[Any] = [spec.hash, batch, _cpu(), os.cpu_count(), _versions(kind)]
     return folder / f"{hashlib.sha256(json.dumps(words).encode()).hexdigest()[:32]}.json"
 

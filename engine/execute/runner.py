@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..contract import Maps, SaccadeError, Spec, UsageError
-from ..contract.program_file import read_contract
+from ..contract.program_file import Contract, read_contract
 from ..contract.spec import Precision
 from .asking import explained, program_inputs
 from .devices import cuda_devices
@@ -99,6 +99,7 @@ def load(
     threads: int | None = None,
     precision: Precision | None = None,
     trust: bool = False,
+    contract: Contract | None = None,
 ) -> Runner:
     """Check and load a program file.
 
@@ -112,12 +113,13 @@ def load(
             where the CPU computes them (`contract.Agreement` says what that costs).
         trust: run native code from the file. A `.pt2` program is a shared library: load only what you compiled or got
             from someone you would run a program of.
+        contract: what `read_contract` found in this file, for one who has read it already; None reads it.
 
     Raises:
         UsageError: no such file, or a runtime or device that is not to be had.
         SaccadeError: the file is no program or is damaged.
     """
-    kind, spec = read_contract(path)
+    kind, spec = contract or read_contract(path)
     fitting = RUNTIMES[kind]
     if runtime not in ("auto", *fitting):
         every = [name for names in RUNTIMES.values() for name in names]
@@ -143,14 +145,11 @@ def load(
     if chosen == "onnxruntime":
         from .onnxruntime_session import open_session
     elif chosen == "openvino":
-        from .openvino_session import open_session as open_openvino
-
-        hint = wanted if spec.precision == "float32" else "float32"
-        session, used = open_openvino(Path(path), spec, device, threads, hint)
-        return Runner(spec, chosen, used, wanted, session)
+        from .openvino_session import open_session
     elif chosen == "aotinductor":
         from .aotinductor_session import open_session
     else:
         from .torchscript_session import open_session
-    session, used = open_session(Path(path), spec, device, threads)
+    narrower: dict[str, Any] = {} if wanted == spec.precision else {"precision": wanted}  # OpenVINO's alone
+    session, used = open_session(Path(path), spec, device, threads, **narrower)
     return Runner(spec, chosen, used, wanted, session)

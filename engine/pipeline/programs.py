@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from .. import decode, execute, render
 from ..contract import Preprocessing, SaccadeError, Spec, agree, replacing
-from ..contract.program_file import Format, read_contract
+from ..contract.program_file import Contract, Format
 from ..contract.spec import Precision
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def calibrate(
 
 def open_program(
     path: Path,
+    contract: Contract,
     photos: Sequence[decode.Photo],
     batch_size: int,
     target: Any = None,
@@ -119,6 +120,7 @@ def open_program(
     the photos in any case.
 
     Args:
+        path, contract: a program, and what `read_contract` found in it.
         target: what the run will explain.
         device, runtime, precision, trust: as `execute.load` takes them; runtime "auto" is the fastest one.
         force: run in a narrower precision even if it changes more than `contract.Agreement` allows.
@@ -130,14 +132,14 @@ def open_program(
     Raises:
         UsageError, SaccadeError: as `execute.load`; the precision changes too much.
     """
-    kind, spec = read_contract(path)
+    kind, spec = contract
     if precision not in (None, spec.precision):
         if runtime == "auto" and kind == "onnx":
             runtime = "openvino"
-        runner = execute.load(path, device, runtime, None, precision, trust)
+        runner = execute.load(path, device, runtime, None, precision, trust, contract)
         images = sample(photos, spec.preprocessing)
         batches = [images[i : i + batch_size] for i in range(0, len(images), batch_size)]
-        exact = execute.load(path, device)
+        exact = execute.load(path, device, contract=contract)
         pairs = [(runner.run(b, target), exact.run(b, target)) for b in batches]
         found = agree(*zip(*pairs, strict=True), classes=spec.target != "outputs")
         found.check(f"run: {precision}", "use --precision float32", force)
@@ -145,15 +147,15 @@ def open_program(
         return runner, f"{precision}: {found.describe()}"
     on_cpu = device == "cpu" or (device == "auto" and not execute.cuda_devices())
     if runtime != "auto" or not on_cpu or len(execute.candidates(kind)) == 1:
-        return execute.load(path, device, runtime, None, precision, trust), None
+        return execute.load(path, device, runtime, None, precision, trust, contract), None
     batch_size = min(batch_size, SAMPLE)
-    choice = execute.remembered(choices, spec, kind, batch_size) if choices else None
+    choice = execute.remembered(choices, contract, batch_size) if choices else None
     said = None
     if choice is None and len(photos) >= WORTH_CHOOSING:
         images = sample(photos, spec.preprocessing)
-        choice = execute.fastest(path, spec, kind, images, batch_size, choices, target)
+        choice = execute.fastest(path, contract, images, batch_size, choices, target)
         said = f"runtime: {choice.describe()}"
-    runner = execute.load(path, device, choice.runtime if choice else "auto", None, precision, trust)
+    runner = execute.load(path, device, choice.runtime if choice else "auto", None, precision, trust, contract)
     if choice is not None:
         runner.measured["runtimes"] = dataclasses.asdict(choice)
     return runner, said

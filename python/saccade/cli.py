@@ -229,7 +229,8 @@ def run(
     described = model_options(input_size, resize, shorter, interpolation, mean, std, classes)
     listed = decoding.list_photos(photos, str(labels) if labels else None)
     path, target, ours = _program(program, runtime, weights, described, method, layer, target)
-    spec = read_contract(path)[1]
+    contract = read_contract(path)
+    spec = contract[1]
     if described.classes is not None:
         spec = _with_classes(spec, described.classes)
     options = pipeline.RunOptions(
@@ -243,7 +244,7 @@ def run(
     pipeline.check_options(spec, options)  # before anything is measured, and an older run is removed
     choices = cache_folder() / "runtimes"
     runner, said = pipeline.open_program(
-        path, listed, batch_size, options.target, device, runtime, precision, trust or ours, force, choices
+        path, contract, listed, batch_size, options.target, device, runtime, precision, trust or ours, force, choices
     )
     runner.spec = spec
     if said:

@@ -36,7 +36,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, program: Path):
     def install(**runtimes: tuple[float, float] | SaccadeError) -> None:
         true = execute.load(program, "cpu")
 
-        def load(path: Path, device: str, runtime: str) -> Any:
+        def load(path: Path, device: str, runtime: str, contract: Any) -> Any:
             found = runtimes[runtime]
             if isinstance(found, SaccadeError):
                 raise found
@@ -50,8 +50,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, program: Path):
 
 def choose(program: Path, folder: Path | None = None, batch: int = 4) -> execute.Choice:
     images = np.random.default_rng(5).integers(0, 256, (10, 32, 32, 3), dtype=np.uint8)
-    kind, spec = read_contract(program)
-    return execute.fastest(program, spec, kind, images, batch, folder)
+    return execute.fastest(program, read_contract(program), images, batch, folder)
 
 
 def test_the_fastest_is_chosen(pretend: Any, program: Path):
@@ -82,16 +81,16 @@ def test_what_does_not_run_it_is_never_chosen(pretend: Any, program: Path):
 def test_a_choice_is_remembered_for_this_program_and_batch(pretend: Any, program: Path, reworded: Any, tmp_path: Path):
     pretend(onnxruntime=(0.03, 1.0), openvino=(0.0, 1.0))
     kept = tmp_path / "kept"
-    kind, spec = read_contract(program)
-    assert execute.remembered(kept, spec, kind, 4) is None
+    contract = read_contract(program)
+    assert execute.remembered(kept, contract, 4) is None
     found = choose(program, kept)
-    assert execute.remembered(kept, spec, kind, 4) == found
-    assert execute.remembered(kept, spec, kind, 5) is None
-    assert execute.remembered(kept, read_contract(reworded(std=(2.0, 2.0, 2.0)))[1], kind, 4) is None
+    assert execute.remembered(kept, contract, 4) == found
+    assert execute.remembered(kept, contract, 5) is None
+    assert execute.remembered(kept, read_contract(reworded(std=(2.0, 2.0, 2.0))), 4) is None
     (file,) = kept.iterdir()
     for text in ("", "{", "[]", '{"runtime": 3}', json.dumps({"runtime": "rm -rf", "seconds": {}, "refused": {}})):
         file.write_text(text)
-        assert execute.remembered(kept, spec, kind, 4) is None, text
+        assert execute.remembered(kept, contract, 4) is None, text
 
 
 def test_the_real_ones(program: Path):
