@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from typing import Any, get_args
 
 from .errors import SaccadeError
@@ -23,8 +24,8 @@ from .spec import (
     is_size,
 )
 
-
 _MAX_DEPTH = 16
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
 def read_spec(text: str) -> Spec:
@@ -34,6 +35,7 @@ def read_spec(text: str) -> Spec:
         SaccadeError: not JSON, a foreign or newer schema, or a field that is missing, unknown or out of range.
     """
     try:
+        check_depth(text)
         raw = json.loads(text, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise SaccadeError(f"load: the contract is not JSON ({_line(error)}); compile the program again") from None
@@ -53,12 +55,18 @@ def read_spec(text: str) -> Spec:
     return spec
 
 
-def _is_shallow(value: object, levels: int) -> bool:
-    """Whether no table or list lies in more than `levels` others; what Python itself refuses depends on its settings,
-    which other libraries change.
+def check_depth(text: str) -> None:
+    """See that a JSON text is not nested deeply. The parser's own recursion is no guard: other libraries raise the
+    interpreter's limit, and then a text of brackets ends the process.
+
+    Raises:
+        ValueError: more lists and tables lie in one another than anything of ours has.
     """
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return levels > 0 and all(_is_shallow(v, levels - 1) for v in inside)
+    level = 0
+    for bracket in re.finditer(r"[\[\]{}]", _STRING.sub("", text)):
+        level += 1 if bracket[0] in "[{" else -1
+        if level > _MAX_DEPTH:
+            raise ValueError(f"nested in more than {_MAX_DEPTH} levels")
 
 
 def _finite(text: str) -> float:
@@ -158,7 +166,6 @@ def _check(spec: Spec) -> None:
         need(all(text(c) for c in spec.classes), "class names must be text")
     need(isinstance(spec.versions, dict) and all(text(v) for v in spec.versions.values()), "versions must be texts")
     need(isinstance(spec.proof, dict), "proof must be a table")
-    need(_is_shallow(spec.proof, _MAX_DEPTH), f"proof is nested in more than {_MAX_DEPTH} levels")
     for name, limits in (spec.calibration or {}).items():
         need(name in names, f"calibration of {name[:40]!r}, which is no map")
         need(len(limits) == 2 and are_numbers(limits) and limits[0] < limits[1], "calibration must be low < high")

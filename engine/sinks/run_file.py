@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..contract import SaccadeError, UsageError, replacing
+from ..contract.reading import check_depth
 
 RUN_SCHEMA = 1
 """The version of run.json that this release writes and the newest that it reads."""
@@ -42,7 +43,9 @@ def read_run(folder: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise SaccadeError(f"run: {path} is no run's file, it has over {_MAX_BYTES:,} bytes; name another folder")
-        info = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        check_depth(text)
+        info = json.loads(text)
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"run: {folder} is not the folder of a run, it has no run.json; name another folder") from None
     except OSError as error:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -150,6 +152,25 @@ def test_messages(text: str, message: str):
         read_spec(text)
     assert "\n" not in str(found.value)
     assert len(str(found.value)) < 500
+
+
+@pytest.mark.parametrize("start", ["[", '{"a":', SPEC.to_json().replace('"proof": {', '"proof": {"a": ')[:-1] + "["])
+def test_a_text_of_brackets_cannot_end_the_process(start: str):
+    """Not even where another library has raised the interpreter's own limit, as torch's compiler does."""
+    program = (
+        "import sys; sys.setrecursionlimit(10**6); from saccade.engine.contract import SaccadeError, read_spec\n"
+        "try:\n    read_spec(sys.stdin.read())\nexcept SaccadeError as error:\n    print(error)"
+    )
+    text = start * 100_000 if len(start) < 9 else start + "[" * 100_000
+    done = subprocess.run([sys.executable, "-c", program], input=text, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "nested in more than 16 levels" in done.stdout
+
+
+def test_brackets_in_names_are_no_nesting():
+    names = ("[" * 40, '{"\\"[[' * 10, "dog")
+    spec = dataclasses.replace(SPEC, classes=names)
+    assert read_spec(spec.to_json()).classes == names
 
 
 def test_a_class_by_its_name_index_or_as_predicted():
