@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from saccade.bench import measuring
 from saccade.bench.measuring import (
-    QUIET,
     SETTLE,
     WrongAnswerError,
     busy_seconds,
@@ -99,12 +99,9 @@ def cpu_seconds() -> float:
 
 
 def ratio(samples: Mapping[str, Samples], above: str, below: str) -> dict[str, Any]:
-    """`above` ÷ `below` within each round, over all rounds and over the quiet ones (None where those are under 3)."""
-    a, b = samples[above], samples[below]
-    walls = np.divide(a.wall, b.wall)
-    quiet = walls[np.maximum(a.others, b.others) <= QUIET]
-    found = {"of": above, "to": below, "rounds": len(walls), "quiet_rounds": len(quiet), "wall": summary(walls)}
-    return {**found, "quiet": summary(quiet) if len(quiet) >= 3 else None, "cpu": summary(np.divide(a.cpu, b.cpu))}
+    """`measuring.ratio`, and that of the CPU seconds."""
+    found = measuring.ratio({name: vars(s) for name, s in samples.items()}, above, below)
+    return {**found, "cpu": summary(np.divide(samples[above].cpu, samples[below].cpu))}
 
 
 def verdict(found: Mapping[str, Any], holds: Callable[[float], bool]) -> str:
@@ -136,6 +133,15 @@ def write(name: str, content: Mapping[str, Any]) -> Path:
     path = RESULTS / f"{name}.json"
     path.write_text(report(content), encoding="utf-8")
     return path
+
+
+def publish(name: str, content: Mapping[str, Any]) -> None:
+    """Write a result, and say its ratios and figures."""
+    path = write(name, content)
+    print("\n".join(f"  {line(r)}" for r in content["ratios"]))
+    print("\n".join(f"  {claim}: {met}" for claim, met in content["figures"].items()))
+    others = f"  (others took {content['load']['others']:.0%} of the machine)" if "load" in content else ""
+    print(f"  {path.relative_to(ROOT)}{others}")
 
 
 def rounded(samples: Mapping[str, Samples]) -> dict[str, dict[str, list[float]]]:

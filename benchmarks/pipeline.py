@@ -86,7 +86,7 @@ def measure(name: str, photos: list[decode.Photo], rounds: int, patience: float)
     ratios = [harness.ratio(samples, above, below) for above, below in ((WHOLE, SUM), *((s, WHOLE) for s in stages))]
     claim = f"{name}: saccade run ÷ the sum of its stages alone ≤ {BOUND}"
     figures = {claim: harness.verdict(ratios[0], lambda median: median <= BOUND)}
-    path = harness.write(
+    harness.publish(
         f"pipeline-{name}",
         {
             "benchmark": "pipeline",
@@ -98,9 +98,6 @@ def measure(name: str, photos: list[decode.Photo], rounds: int, patience: float)
             "samples": harness.rounded(samples),
         },
     )
-    print("\n".join("  " + harness.line(r) for r in ratios))
-    print("\n".join(f"  {said}: {met}" for said, met in figures.items()))
-    print(f"  {path.relative_to(harness.ROOT)}")
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def main() -> None:
         f"overlay reaches ≥ {BANDWIDTH} of the copy bandwidth": "met" if np.median(share) >= BANDWIDTH else "missed",
         f"overlay ≥ {TIMES} × faster than torch operators": harness.verdict(ratios[1], lambda m: m >= TIMES),
     }
-    path = harness.write(
+    harness.publish(
         "render_gpu",
         {
             "benchmark": "render_gpu",
@@ -63,9 +63,6 @@ def main() -> None:
             "samples": harness.rounded(samples),
         },
     )
-    print("\n".join("  " + harness.line(r) for r in ratios))
-    print("\n".join(f"  {said}: {met}" for said, met in figures.items()))
-    print(f"  {path.relative_to(harness.ROOT)}")
 
 
 def prepare(batch: int) -> tuple[dict[str, Callable[[], Any]], int, dict[str, Any]]:

@@ -61,7 +61,7 @@ def main() -> None:
     ratios = [harness.ratio(samples, OURS, SCRIPT), harness.ratio(samples, HELP, PYTHON)]
     claim = f"{options.network}: first picture ÷ importing and opening the session ≤ {BOUND}"
     figures = {claim: harness.verdict(ratios[0], lambda median: median <= BOUND)}
-    path = harness.write(
+    harness.publish(
         f"startup-{options.network}",
         {
             "benchmark": "startup",
@@ -73,9 +73,6 @@ def main() -> None:
             "samples": harness.rounded(samples),
         },
     )
-    print("\n".join("  " + harness.line(r) for r in ratios))
-    print("\n".join(f"  {said}: {met}" for said, met in figures.items()))
-    print(f"  {path.relative_to(harness.ROOT)}")
 
 
 if __name__ == "__main__":

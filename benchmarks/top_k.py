@@ -68,7 +68,7 @@ def measure(network: str, method: str, k: int, batch: int, rounds: int, patience
     found = harness.ratio(samples, together, each)
     claim = f"{network}, {method}: {k} classes from one forward ÷ {k} runs ≤ {BOUND}"
     figures = {claim: harness.verdict(found, lambda median: median <= BOUND)}
-    path = harness.write(
+    harness.publish(
         f"top_k-{network}-{method}",
         {
             "benchmark": "top_k",
@@ -81,9 +81,6 @@ def measure(network: str, method: str, k: int, batch: int, rounds: int, patience
             "samples": harness.rounded(samples),
         },
     )
-    print("  " + harness.line(found))
-    print("\n".join(f"  {text}: {met}" for text, met in figures.items()))
-    print(f"  {path.relative_to(harness.ROOT)}  (others took {load['others']:.0%} of the machine)")
 
 
 if __name__ == "__main__":

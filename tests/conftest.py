@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -117,6 +118,19 @@ def draw(
     pixels = np.random.default_rng(seed).integers(0, 90, (size[1], size[0], 3), dtype=np.uint8)
     pixels[square[1] : square[3], square[0] : square[2]] = colour
     return Image.fromarray(pixels)
+
+
+@pytest.fixture(scope="session")
+def benchmark_module() -> Callable[[str], ModuleType]:
+    """`benchmark_module("operators")`: a script of benchmarks/, as a module."""
+
+    def load(name: str) -> ModuleType:
+        folder = str(Path(__file__).resolve().parents[1] / "benchmarks")
+        if folder not in sys.path:
+            sys.path.append(folder)
+        return importlib.import_module(name)
+
+    return load
 
 
 @pytest.fixture

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import importlib
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -15,12 +13,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def document(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+def document(benchmark_module: Callable[[str], ModuleType]) -> ModuleType:
     pytest.importorskip("matplotlib")
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    yield importlib.import_module("document")
-    for name in ("document", "harness"):
-        sys.modules.pop(name, None)
+    return benchmark_module("document")
 
 
 def test_the_page_is_made_of_the_results(document: ModuleType):

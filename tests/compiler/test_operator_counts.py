@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
 
 
 @pytest.fixture(scope="module")
-def operators() -> ModuleType:
-    path = Path(__file__).resolve().parents[2] / "benchmarks" / "operators.py"
-    spec = importlib.util.spec_from_file_location("operators", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def operators(benchmark_module: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark_module("operators")
 
 
 def test_the_counts_are_the_committed_ones(operators: ModuleType):

@@ -11,7 +11,9 @@ import torch
 
 import saccade
 from saccade.engine import execute
-from saccade.engine.contract import UsageError
+from saccade.engine.compiler import SUFFIX, wrap_module, write_forward
+from saccade.engine.contract import ModelOptions, Preprocessing, Spec, UsageError
+from saccade.engine.execute import onnxruntime_session, torchscript_session
 from saccade.engine.execute.tensors import TensorRunner
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -69,6 +71,23 @@ def test_what_was_given_stays_as_it_was(program: Path, images: torch.Tensor):
 def test_other_tensors_are_refused(program: Path, images: torch.Tensor, change: Any, got: str):
     with pytest.raises(UsageError, match=rf"expected contiguous images uint8 \[N, 32, 32, 3\] on cpu, got {got}"):
         TensorRunner(execute.load(program, "cpu")).run(change(images))
+
+
+@pytest.mark.parametrize("kind", ["onnx", "torchscript"])
+def test_a_forward_pass_without_maps_runs_as_a_program_does(
+    kind: Any, network: torch.nn.Module, images: torch.Tensor, tmp_path: Path
+):
+    """What `saccade bench` holds programs against on a GPU."""
+    path = tmp_path / f"forward{SUFFIX[kind]}"
+    write_forward(wrap_module(network, "net", ModelOptions(input_size=(32, 32))), path, kind)
+    spec = Spec("net", "", Preprocessing(32, 32), (), None, 3)
+    opening = {"onnx": onnxruntime_session, "torchscript": torchscript_session}[kind]
+    session, _ = opening.open_session(path, spec, "cpu", 1)
+    found = TensorRunner(execute.Runner(spec, kind, "cpu", "float32", session)).run(images)
+    with torch.no_grad():
+        expected = network(images.permute(0, 3, 1, 2).float() / 255)
+    np.testing.assert_allclose(found.logits, expected, rtol=1e-4, atol=1e-5)
+    assert (found.maps, found.features) == ({}, None)
 
 
 def test_openvino_takes_none(program: Path):

@@ -1,25 +1,16 @@
 """The row loops take as many instructions as they did: a loop that is no longer made vectors of is seen here."""
 
 import copy
-import importlib.util
 import json
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
 
 
 @pytest.fixture(scope="module")
-def instructions() -> ModuleType:
-    path = Path(__file__).resolve().parents[2] / "benchmarks" / "instructions.py"
-    spec = importlib.util.spec_from_file_location("instructions", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["instructions"] = module
-    spec.loader.exec_module(module)
-    return module
+def instructions(benchmark_module: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark_module("instructions")
 
 
 def test_the_counts_are_the_committed_ones(instructions: ModuleType):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..engine.compiler import Model
     from ..engine.compiler.eager import Ask
     from ..engine.contract.spec import Precision
-    from ..engine.execute.session import DeviceSession
+    from ..engine.execute import Runner
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
@@ -101,12 +101,7 @@ def build(task: Task) -> Contender:
         narrow = task.precision if task.runtime == "openvino" else None
         runner = execute.load(task.path, task.device, task.runtime, task.threads, narrow, trust=True)
         if task.device == "cuda":
-            from ..engine.execute.tensors import TensorRunner
-
-            there = TensorRunner(runner)
-            return Contender(
-                _upload, there.run, lambda y: Answer(_array(y.logits), _array(next(iter(y.maps.values()))))
-            )
+            return _on_gpu(runner)
         return Contender(lambda images: images, runner.run, lambda y: Answer(y.logits, next(iter(y.maps.values()))))
     if task.kind == "forward":
         return _forward(task)
@@ -117,15 +112,16 @@ def _forward(task: Task) -> Contender:
     import importlib
 
     from ..engine.contract import Preprocessing, Spec
-    from ..engine.execute.session import DeviceSession
+    from ..engine.execute import Runner
 
-    spec = Spec(task.model, "", Preprocessing(1, 1), (), None, 1)  # a session asks it for the outputs' names alone
+    height, width, channels = np.load(task.images, mmap_mode="r").shape[2:]
+    spec = Spec(task.model, "", Preprocessing(height, width, channels), (), None, task.outputs)
     opening = importlib.import_module(f"saccade.engine.execute.{task.runtime}_session")
     narrow = (task.precision,) if task.runtime == "openvino" else ()
     session, _ = opening.open_session(Path(task.path), spec, task.device, task.threads, *narrow)
 
-    if task.device == "cuda" and isinstance(session, DeviceSession):
-        return _forward_there(session, task)
+    if task.device == "cuda":
+        return _on_gpu(Runner(spec, task.runtime, task.device, task.precision, session))
 
     def run(images: U8) -> F32:
         return session({"images": images, "target": np.full(len(images), -1)})[0]
@@ -133,22 +129,13 @@ def _forward(task: Task) -> Contender:
     return Contender(lambda images: images, run, lambda y: Answer(y, None))
 
 
-def _forward_there(session: DeviceSession, task: Task) -> Contender:
-    """The forward pass on tensors where they lie, as the programs run on a GPU."""
-    import torch
+def _on_gpu(runner: Runner) -> Contender:
+    from ..engine.execute.tensors import TensorMaps, TensorRunner
 
-    classes = task.outputs
-    asked: dict[int, Tensor] = {}
+    def read(found: TensorMaps) -> Answer:
+        return Answer(_array(found.logits), next(map(_array, found.maps.values()), None))
 
-    def run(images: Tensor) -> Tensor:
-        n = len(images)
-        target = asked.setdefault(n, torch.full((n,), -1, device=images.device))
-        logits = torch.empty((n, classes), device=images.device)
-        torch.cuda.current_stream().synchronize()  # as execute/tensors.py does
-        session.on_device({"images": images, "target": target}, {"logits": logits})
-        return logits
-
-    return Contender(_upload, run, lambda y: Answer(_array(y), None))
+    return Contender(_upload, TensorRunner(runner).run, read)
 
 
 def _upload(images: U8) -> Tensor:

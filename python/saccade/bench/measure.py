@@ -347,17 +347,5 @@ def _ratios(samples: Mapping[str, Mapping[str, Any]], runtimes: Sequence[str]) -
     found = []
     for above, below in pairs:
         if above in samples and below in samples:
-            quiet = measuring.in_round(samples[above], samples[below])
-            every = np.divide(samples[above]["wall"], samples[below]["wall"])
-            kept = quiet[np.isfinite(quiet)]
-            found.append(
-                {
-                    "of": above,
-                    "to": below,
-                    "rounds": len(every),
-                    "quiet_rounds": len(kept),
-                    "wall": measuring.summary(every),
-                    "quiet": measuring.summary(kept) if len(kept) >= 3 else None,
-                }
-            )
+            found.append(measuring.ratio(samples, above, below))
     return found

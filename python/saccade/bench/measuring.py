@@ -191,14 +191,23 @@ def shares(wall: float, cpu: float, busy: float) -> float:
     return float(np.maximum(busy - cpu, 0.0)) / (wall * cores_used())
 
 
-def in_round(above: Mapping[str, Any], below: Mapping[str, Any]) -> npt.NDArray[np.float64]:
-    """The ratio of two contenders' times in each round, NaN where the machine was busy.
+def ratio(samples: Mapping[str, Mapping[str, Any]], above: str, below: str) -> dict[str, Any]:
+    """`above` ÷ `below` within each round, over all rounds and over the quiet ones (None where those are under 3).
 
     Args:
-        above, below: `wall` and `others`, an entry for each round.
+        samples: name → `wall` and `others`, an entry for each round.
     """
-    ratios = np.divide(above["wall"], below["wall"])
-    return np.where(np.maximum(above["others"], below["others"]) <= QUIET, ratios, np.nan)
+    a, b = samples[above], samples[below]
+    walls = np.divide(a["wall"], b["wall"])
+    quiet = walls[np.maximum(a["others"], b["others"]) <= QUIET]
+    return {
+        "of": above,
+        "to": below,
+        "rounds": len(walls),
+        "quiet_rounds": len(quiet),
+        "wall": summary(walls),
+        "quiet": summary(quiet) if len(quiet) >= 3 else None,
+    }
 
 
 def _gpu() -> str | None:
