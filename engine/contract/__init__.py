@@ -5,16 +5,18 @@ Importing it loads the standard library alone, so that `saccade --help` answers 
 
 from .agreement import Agreement, agree
 from .atomic import replacing
-from .batch import ATTRIBUTES, Batch, Maps, Record
-from .errors import PhotoError, SaccadeError, UsageError
+from .batch import ATTRIBUTES, FACTS, Batch, Fact, Maps, Record
+from .errors import PhotoError, SaccadeError, SourceError, UsageError
 from .reading import read_spec
-from .spec import SCHEMA, MapSpec, ModelOptions, Preprocessing, Spec
+from .spec import SCHEMA, MapSpec, ModelOptions, Preprocessing, Spec, softmax
 
 __all__ = [
     "ATTRIBUTES",
+    "FACTS",
     "SCHEMA",
     "Agreement",
     "Batch",
+    "Fact",
     "MapSpec",
     "Maps",
     "ModelOptions",
@@ -22,9 +24,11 @@ __all__ = [
     "Preprocessing",
     "Record",
     "SaccadeError",
+    "SourceError",
     "Spec",
     "UsageError",
     "agree",
     "read_spec",
     "replacing",
+    "softmax",
 ]

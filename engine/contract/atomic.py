@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +18,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         SaccadeError: the folder cannot be made or written, or the disk is full.
     """
     final = Path(path)
-    temporary = final.with_name(f".{final.stem[:40]}-{secrets.token_hex(6)}.part{final.suffix}")
+    temporary = final.with_name(f".{final.stem[:40]}-{os.urandom(6).hex()}.part{final.suffix}")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         # With the permissions of any new file, as the umask says; asking for the umask itself would set it for a

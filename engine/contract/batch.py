@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-ATTRIBUTES = ("brightness", "contrast", "saturation", "red", "green", "blue", "sharpness")
+ATTRIBUTES = (
+    *("brightness", "contrast", "saturation", "red", "green", "blue", "sharpness", "noise"),
+    *("border_red", "border_green", "border_blue", "border_contrast"),
+)
 """The plain attributes of the network's view of a photo: the keys of `Record.attributes`, evidence columns alike."""
+
+Fact = str | int | float | None
+
+FACTS: Mapping[str, Literal["string", "int32", "float"]] = MappingProxyType(
+    {
+        "format": "string",
+        "jpeg_quality": "int32",
+        "exif_make": "string",
+        "exif_model": "string",
+        "exif_software": "string",
+        "exif_orientation": "int32",
+        "exif_exposure": "float",
+        "exif_iso": "int32",
+        "exif_focal_length": "float",
+        "exif_hour": "int32",
+    }
+)
+"""What a photo's file says of itself: the keys of `Record.facts` and their Arrow types, evidence columns alike."""
 
 
 @dataclass
@@ -21,22 +44,32 @@ class Record:
         index: its place in the manifest, from 0.
         path: where it was read from.
         name: its path relative to the folder that was given; where results for it go.
-        label: from the labels file or the sub-folder, or None.
+        label: from the labels file, the manifest or the sub-folder, or None.
+        member, offset, length: where it is in the file at `path`, if that holds many (see `decode.Photo`), or None.
+        further: the manifest's further columns, by name.
         size: (width, height) of the upright photo in pixels; None when it could not be read.
         view: (left, top, right, bottom), the rectangle of the upright photo, in its pixels, that the network's input
             shows: the map's corner (0, 0) lies on (left, top), its far corner on (right, bottom).
         attributes: plain attributes of the network's view of the photo (brightness, contrast, …).
+        facts: what its file says of itself (format, JPEG quality, EXIF), by the names of `FACTS`.
         error: one line, or None.
+        seconds: how long reading it took.
     """
 
     index: int
     path: str
     name: str
     label: str | None = None
+    member: str | None = None
+    offset: int | None = None
+    length: int | None = None
+    further: Mapping[str, Any] = field(default_factory=dict)
     size: tuple[int, int] | None = None
     view: tuple[float, float, float, float] | None = None
     attributes: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, Fact] = field(default_factory=dict)
     error: str | None = None
+    seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass

@@ -11,3 +11,7 @@ class UsageError(SaccadeError):
 
 class PhotoError(SaccadeError):
     """One photo could not be read. In a run it becomes a row with its error, and the others go on."""
+
+
+class SourceError(SaccadeError):
+    """Where photos come from went away and did not come back: a run ends, to be resumed when it is there again."""

@@ -134,7 +134,9 @@ def _check(spec: Spec) -> None:
     for m in spec.maps:
         names = (m.name, m.method, m.layer)
         need(all(text(v) and v.isprintable() for v in names), "a map's name, method and layer must be names")
-        need(m.name.isidentifier() and m.name not in ("logits", "features"), f"map name {m.name[:40]!r}")
+        # ASCII, so that hosts in other languages need no table of Unicode's identifiers to say the same of it
+        plain = m.name.isascii() and m.name.isidentifier()
+        need(plain and m.name not in ("logits", "features"), f"map name {m.name[:40]!r}")
         need(m.kind in get_args(MapKind), f"map kind {str(m.kind)[:40]!r}")
         need(len(m.shape) == (3 if m.kind in ("activations", "ascent") else 2), f"shape of {m.name[:40]}")
         need(all(is_size(s, 65536) for s in m.shape) and math.prod(m.shape) <= 2**28, f"shape of {m.name[:40]}")

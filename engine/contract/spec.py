@@ -271,6 +271,14 @@ class Spec:
         return (1 / np.exp(shifted).sum(axis=1)).astype(np.float32)
 
 
+def softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Probabilities of logits [N, K], worked out in float64: float32 [N, K]."""
+    import numpy as np
+
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
 def is_size(value: object, limit: int) -> bool:
     """Whether it is a whole number from 1 to `limit`."""
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= limit
