@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
@@ -14,48 +15,70 @@ import numpy.typing as npt
 
 from ..contract import Batch, PhotoError, Preprocessing, Record
 from .attributes import attributes
+from .entry import Photo
 from .photo import Mode, read_view
-from .sources import Photo
+from .storage import Storage
+
+
+def batches_of(
+    photos: Sequence[Photo], size: int, begin: int = 0, end: int | None = None
+) -> Iterator[tuple[int, Sequence[Photo]]]:
+    """Cut photos `begin` to `end` of a list or a manifest into batches for a `Decoder`, (index of the first, photos).
+
+    Raises:
+        ValueError: `size` is below 1.
+    """
+    if size < 1:
+        raise ValueError(f"a batch must have 1 photo or more; got {size}")
+    end = len(photos) if end is None else min(end, len(photos))
+    return ((first, photos[first : min(first + size, end)]) for first in range(begin, end, size))
 
 
 class Decoder:
-    """Iterate over batches in the manifest's order; the same batches whatever the number of threads.
+    """Iterate over batches in the given order; the same batches whatever the number of threads.
 
     Use it in a `with` block, which stops the threads however the block is left; a photo that is being decoded is
-    finished, no other is begun. It goes through the photos once.
+    finished, no other is begun. It goes through the batches once.
 
     At any time, `ahead` batches at most are decoded or being decoded beyond the one handed out last.
 
     Args:
-        photos: the manifest.
+        batches: photos of each batch, with the index of its first; the others' follow. One more is asked for only when
+            one is handed out, by the thread that takes it, which waits as long as the answer takes.
         preprocessing: the network's input, [H, W, C].
-        batch_size: photos per batch; the last one may have fewer.
         mode: "fast" or "exact", see `read_view`.
         threads: size of the pool, by default the number of CPUs.
         ahead: how many batches to work ahead, 1 or more.
+        storage: what reads the photos; by default one of its own, which it closes.
+
+    Raises:
+        ValueError: `threads` or `ahead` is below 1.
     """
 
     def __init__(
         self,
-        photos: Sequence[Photo],
+        batches: Iterable[tuple[int, Sequence[Photo]]],
         preprocessing: Preprocessing,
-        batch_size: int,
         mode: Mode = "fast",
         threads: int | None = None,
         ahead: int = 2,
+        storage: Storage | None = None,
     ) -> None:
-        if batch_size < 1 or ahead < 1 or (threads is not None and threads < 1):
-            raise ValueError(f"batch_size, threads and ahead must be 1 or more; got {batch_size}, {threads}, {ahead}")
-        self._photos = photos
+        if ahead < 1 or (threads is not None and threads < 1):
+            raise ValueError(f"threads and ahead must be 1 or more; got {threads}, {ahead}")
+        self._batches = iter(batches)
         self._preprocessing = preprocessing
-        self._batch_size = batch_size
         self._mode: Mode = mode
-        self._next = 0
+        self._storage, self._own = storage or Storage(), storage is None
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="saccade-decode")
         self._waiting: deque[tuple[list[Future[Record]], npt.NDArray[np.uint8]]] = deque()
-        for _ in range(ahead):
-            self._submit()
+        try:
+            for _ in range(ahead):
+                self._submit()
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Decoder:
         return self
@@ -69,17 +92,21 @@ class Decoder:
         return self
 
     def __next__(self) -> Batch:
-        """The next batch: records for all its photos, images for those that could be decoded."""
+        """The next batch: records for all its photos, images for those that could be decoded.
+
+        Raises:
+            SourceError: where the photos come from went away.
+        """
         if not self._waiting:
             self.close()
             raise StopIteration
         futures, images = self._waiting.popleft()
         try:
             records = [future.result() for future in futures]
+            self._submit()
         except BaseException:  # Ctrl-C while waiting, or a fault of the program: no thread stays behind
             self.close()
             raise
-        self._submit()
         good = [i for i, record in enumerate(records) if record.error is None]
         return Batch(records, images if len(good) == len(records) else images[good])
 
@@ -88,13 +115,13 @@ class Decoder:
         self._stop.set()
         self._waiting.clear()
         self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._own:
+            self._storage.close()
 
     def _submit(self) -> None:
-        first = self._next
-        photos = self._photos[first : first + self._batch_size]
+        first, photos = next((batch for batch in self._batches if batch[1]), (0, ()))
         if not photos:
             return
-        self._next = first + len(photos)
         p = self._preprocessing
         images = np.empty((len(photos), p.height, p.width, p.channels), np.uint8)
         futures = [self._pool.submit(self._decode, first + i, photo, images[i]) for i, photo in enumerate(photos)]
@@ -102,14 +129,24 @@ class Decoder:
 
     def _decode(self, index: int, photo: Photo, image: npt.NDArray[np.uint8]) -> Record:
         """Fill `image` [H, W, C] and describe the photo; runs in the pool."""
-        record = Record(index, photo.path, photo.name, photo.label)
+        record = Record(
+            index, photo.path, photo.name, photo.label, photo.member, photo.offset, photo.length, photo.further
+        )
         if self._stop.is_set():
             return record
+        start = time.perf_counter()
+
+        def view(source: str | bytes) -> np.ndarray:
+            name = None if isinstance(source, str) else photo.place
+            pixels, record.size, record.view, record.facts = read_view(source, self._preprocessing, self._mode, name)
+            return pixels
+
         try:
-            pixels, record.size, record.view = read_view(photo.path, self._preprocessing, self._mode)
+            pixels = self._storage.read(photo, view, self._stop)
         except PhotoError as error:
             record.error = str(error)
         else:
             image[:] = pixels
             record.attributes = attributes(pixels)
+        record.seconds = time.perf_counter() - start
         return record

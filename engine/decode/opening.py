@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import stat
 import warnings
@@ -30,6 +31,9 @@ MAX_PIXELS = 178_956_970
 MAX_BYTES = 2**31
 """Files with more bytes are refused; a photo of `MAX_PIXELS` does not need them."""
 
+MAX_HELD = 3 * MAX_PIXELS + 2**20
+"""Photos that are no files of their own are read into memory, where they may have the bytes of `MAX_PIXELS` as RGB."""
+
 # Damaged metadata is frequent and harmless here, and Pillow warns of it by text that differs from file to file, so a
 # run over many photos would fill the terminal. A filter for the process: those for a block are not safe in threads.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.(Jpeg|Png|Tiff|WebP|Gif)ImagePlugin")
@@ -37,20 +41,31 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.(Jpeg|Png|
 _Factory = Callable[[IO[bytes]], ImageFile.ImageFile]
 
 
+Readable = str | os.PathLike[str] | bytes
+"""A photo's file, or its content."""
+
+
 @contextlib.contextmanager
-def opened(path: str | os.PathLike[str]) -> Iterator[ImageFile.ImageFile]:
+def opened(source: Readable, name: str | None = None) -> Iterator[ImageFile.ImageFile]:
     """Open a photo (its first frame) and check its size; pixels are decoded by whatever first asks for them.
 
     Errors inside the block are taken for the photo's, as decoding happens there.
 
+    Args:
+        source: the path, or the file's bytes.
+        name: what errors call it, by default the path.
+
     Raises:
-        PhotoError: one line that names the path, what is wrong and what to do.
+        PhotoError: one line that names the photo, what is wrong and what to do; its cause is what the system said.
     """
-    shown = _on_one_line(os.fspath(path))
-    size = _size_of_file(path, shown)
+    shown = on_one_line(name or ("a photo" if isinstance(source, bytes) else os.fspath(source)))
+    size = _checked(len(source), shown) if isinstance(source, bytes) else _size_of_file(source, shown)
     try:
-        with open(path, "rb") as file:
-            factory = _factory(file.read(16), shown)
+        with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
+            prefix = file.read(16)
+            if len(prefix) < min(size, 16):  # it has shrunk since it was asked for its size
+                raise PhotoError(f"decode: {shown} is truncated ({len(prefix)} bytes of {size:,}); copy it again")
+            factory = _factory(prefix, shown)
             file.seek(0)
             photo = factory(file)
             width, height = photo.size
@@ -70,26 +85,30 @@ def opened(path: str | os.PathLike[str]) -> Iterator[ImageFile.ImageFile]:
 def _size_of_file(path: str | os.PathLike[str], shown: str) -> int:
     try:
         status = os.stat(path)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
         if os.path.islink(path):
-            target = _on_one_line(os.readlink(path))
+            target = on_one_line(os.readlink(path))
             raise PhotoError(
                 f"decode: {shown} is a broken link to {target}; restore what it points to, or remove it"
-            ) from None
-        raise PhotoError(f"decode: {shown} does not exist; check the path") from None
+            ) from error
+        raise PhotoError(f"decode: {shown} does not exist; check the path") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise PhotoError(
-            f"decode: {shown} cannot be read: {_reason(error)}; check the path and its permissions"
-        ) from None
+            f"decode: {shown} cannot be read: {reason_of(error)}; check the path and its permissions"
+        ) from error
     if stat.S_ISDIR(status.st_mode):
         raise PhotoError(f"decode: {shown} is a folder, not a photo; name the photos in it")
     if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for ever
         raise PhotoError(f"decode: {shown} is not an ordinary file; remove it")
-    if status.st_size == 0:
+    return _checked(status.st_size, shown)
+
+
+def _checked(size: int, shown: str) -> int:
+    if size == 0:
         raise PhotoError(f"decode: {shown} is empty (0 bytes); copy it again")
-    if status.st_size > MAX_BYTES:
-        raise PhotoError(_too_large(shown, f"{status.st_size:,} bytes"))
-    return status.st_size
+    if size > MAX_BYTES:
+        raise PhotoError(_too_large(shown, f"{size:,} bytes"))
+    return size
 
 
 def _factory(prefix: bytes, shown: str) -> _Factory:
@@ -117,22 +136,24 @@ def _factory(prefix: bytes, shown: str) -> _Factory:
 
 def _damage(shown: str, size: int, error: Exception) -> str:
     if isinstance(error, OSError) and error.errno is not None:
-        return f"decode: {shown} cannot be read: {_reason(error)}; check its permissions and the disk"
+        return f"decode: {shown} cannot be read: {reason_of(error)}; check its permissions and the disk"
     text = str(error).lower()
     if isinstance(error, EOFError) or any(word in text for word in ("truncat", "end of file", "eof", "unpack")):
         return f"decode: {shown} is truncated ({size:,} bytes); copy it again"
-    return f"decode: {shown} is damaged, or truncated ({size:,} bytes; {_reason(error)}); copy it again"
+    return f"decode: {shown} is damaged, or truncated ({size:,} bytes; {reason_of(error)}); copy it again"
 
 
 def _too_large(shown: str, what: str) -> str:
     return f"decode: {shown} is too large ({what}; at most {MAX_PIXELS:,} pixels are decoded); make it smaller"
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+    """What went wrong, on one short line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return _on_one_line(text)[:120]
+    return on_one_line(text)[:120]
 
 
-def _on_one_line(text: Any) -> str:
+def on_one_line(text: Any) -> str:
+    """A path or another text, escaped where it would break the line."""
     text = str(Path(text)) if isinstance(text, os.PathLike) else str(text)
     return text if text.isprintable() else ascii(text)[1:-1]

@@ -7,20 +7,38 @@ exception: there `convert` clips everything above 255 to white, so they are scal
 
 from __future__ import annotations
 
-import os
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
-from ..contract import Preprocessing
+from ..contract import Fact, Preprocessing
+from .facts import file_facts
 from .framing import Framing, frame, view_of
-from .opening import opened
+from .opening import Readable, opened
 
 Mode = Literal["fast", "exact"]
 Pixels = npt.NDArray[np.uint8]
+
+
+class View(NamedTuple):
+    """A photo as a network sees it.
+
+    Attributes:
+        image: uint8 [H, W, C], RGB or grey; zeros where the crop exceeds the photo.
+        size: (width, height) of the upright photo.
+        rectangle: (left, top, right, bottom) of what the crop shows, in pixels of the upright photo.
+        facts: what the file says of itself, see `file_facts`.
+    """
+
+    image: Pixels
+    size: tuple[int, int]
+    rectangle: tuple[float, float, float, float]
+    facts: dict[str, Fact]
+
 
 DRAFT_MARGIN = 1.5
 """How much larger than needed a JPEG is decoded before it is resampled to size, at least.
@@ -44,8 +62,12 @@ _TURNS = {
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-def read_upright(path: str | os.PathLike[str]) -> Pixels:
+def read_upright(source: Readable, name: str | None = None) -> Pixels:
     """Read a photo at its own size, turned as its EXIF orientation says.
+
+    Args:
+        source: its path, or the file's bytes (see `Storage`).
+        name: what errors call it, by default the path.
 
     Returns:
         uint8 [H, W, 3], RGB.
@@ -53,36 +75,32 @@ def read_upright(path: str | os.PathLike[str]) -> Pixels:
     Raises:
         PhotoError: it cannot be read.
     """
-    with opened(path) as photo:
+    with opened(source, name) as photo:
         photo.load()
         return np.array(_turned(_converted(photo, "RGB"), _orientation(photo)))
 
 
-def read_view(
-    path: str | os.PathLike[str], preprocessing: Preprocessing, mode: Mode = "fast"
-) -> tuple[Pixels, tuple[int, int], tuple[float, float, float, float]]:
+def read_view(source: Readable, preprocessing: Preprocessing, mode: Mode = "fast", name: str | None = None) -> View:
     """Read a photo as the network's input.
 
     Args:
-        path: the photo.
+        source: its path, or the file's bytes (see `Storage`).
         preprocessing: how it is scaled and cropped; mean and std are the program's business.
         mode: "exact" gives the bytes of torchvision's Resize and CenterCrop on the upright PIL image; "fast" decodes
             JPEGs at a reduced scale and resamples only what the crop shows (see `DRAFT_MARGIN`).
-
-    Returns:
-        image: uint8 [H, W, C], RGB or grey; zeros where the crop exceeds the photo.
-        size: (width, height) of the upright photo.
-        view: (left, top, right, bottom) of what the crop shows, in pixels of the upright photo.
+        name: what errors call it, by default the path.
 
     Raises:
         PhotoError: it cannot be read.
     """
     colour = "L" if preprocessing.channels == 1 else "RGB"
-    with opened(path) as photo:
+    with opened(source, name) as photo:
         drafted = None
         if mode == "fast" and isinstance(photo, JpegImageFile):
             drafted = _draft(photo, preprocessing, colour)
+        facts = file_facts(photo) if isinstance(photo, TiffImageFile) else None
         photo.load()
+        facts = facts or file_facts(photo)
         orientation = _orientation(photo)
         upright = _turned(_converted(photo, colour), orientation)
         size, box = drafted or (upright.size, (0.0, 0.0, float(upright.width), float(upright.height)))
@@ -94,7 +112,7 @@ def read_view(
         else:
             image = _crop_and_scale(upright, box, framing, crop, resample)
         pixels = np.asarray(image).reshape(preprocessing.height, preprocessing.width, preprocessing.channels)
-        return pixels, size, view_of(size, framing, preprocessing)
+        return View(pixels, size, view_of(size, framing, preprocessing), facts)
 
 
 def _draft(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
+
+from saccade.engine.contract import Preprocessing, Record
+from saccade.engine.decode import Decoder, batches_of, list_photos, read_view, write_manifest
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
@@ -40,3 +45,48 @@ def folder(tmp_path: Path, scene: npt.NDArray[np.uint8]) -> Path:
     (tmp_path / "set" / "notes.txt").write_text("no photo")
     (tmp_path / "set" / "cat" / ".hidden.jpg").write_bytes(b"no photo")
     return tmp_path / "set"
+
+
+Through = Callable[..., tuple[list[Record], list[npt.NDArray[np.uint8]]]]
+
+
+@pytest.fixture
+def through(tmp_path: Path) -> Through:
+    """List sources, straight and through a manifest, decode them with 1 and 4 threads, and see that all that agrees."""
+
+    def run(*sources: str | Path, batch: int = 4) -> tuple[list[Record], list[npt.NDArray[np.uint8]]]:
+        words = [str(source) for source in sources]
+        photos = list_photos(words)
+        manifest = write_manifest(tmp_path / "manifest.arrow", words)
+        assert list(manifest) == photos
+        p = Preprocessing(24, 24, 3, "stretch")
+        runs = []
+        for threads, listed in ((1, photos), (4, manifest), (4, photos)):
+            with Decoder(batches_of(listed, batch), p, "exact", threads) as decoder:
+                batches = list(decoder)
+            records = [r for b in batches for r in b.records]
+            runs.append((records, [image for b in batches for image in b.images]))
+        for other in runs[1:]:
+            assert other[0] == runs[0][0]
+            np.testing.assert_array_equal(other[1], runs[0][1])
+        assert [r.index for r in runs[0][0]] == list(range(len(photos)))
+        return runs[0]
+
+    return run
+
+
+@pytest.fixture
+def pictures(scene: npt.NDArray[np.uint8]) -> list[bytes]:
+    """Twelve different JPEG files."""
+    found = []
+    for i in range(12):
+        file = io.BytesIO()
+        Image.fromarray(np.roll(scene, 11 * i, axis=1)).save(file, "JPEG", quality=92)
+        found.append(file.getvalue())
+    return found
+
+
+@pytest.fixture
+def expected(pictures: list[bytes]) -> list[npt.NDArray[np.uint8]]:
+    """What `through` has to find in them."""
+    return [read_view(picture, Preprocessing(24, 24, 3, "stretch"), "exact")[0] for picture in pictures]

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from saccade.engine.contract import UsageError
 from saccade.engine.decode import list_photos
-from saccade.engine.decode.sources import EXTENSIONS, _matches
+from saccade.engine.decode.entry import EXTENSIONS
+from saccade.engine.decode.folders import matches
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -87,12 +88,12 @@ def test_a_file_whose_name_looks_like_a_glob_is_that_file(tmp_path: Path) -> Non
 
 @given(st.lists(st.sampled_from(["a", "b", "ab"]), min_size=1, max_size=5))
 def test_matching_parts(parts: list[str]) -> None:
-    assert _matches(parts, ["**"])
-    assert _matches(parts, parts)
-    assert _matches(parts, ["*"] * len(parts))
-    assert _matches(parts, ["**", parts[-1]])
-    assert not _matches(parts, [*parts, "*"])
-    assert not _matches(parts, parts[:-1])
+    assert matches(parts, ["**"])
+    assert matches(parts, parts)
+    assert matches(parts, ["*"] * len(parts))
+    assert matches(parts, ["**", parts[-1]])
+    assert not matches(parts, [*parts, "*"])
+    assert not matches(parts, parts[:-1])
 
 
 def test_a_file_named_itself_may_end_in_anything(tmp_path: Path) -> None:
