@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ..contract import ATTRIBUTES, Batch, Maps, MapSpec, Record, Spec, UsageError
+from ..contract import ATTRIBUTES, FACTS, Batch, Maps, MapSpec, Record, Spec, UsageError
+from ..contract.arrow import bits, numbers, optional, texts
 from .statistics import STATISTICS, area_average, channel_statistics, map_statistics
 
 Keep = Literal["small", "full"]
@@ -20,11 +21,16 @@ Floats = npt.NDArray[np.float32]
 SALIENCY_SIZE = 28
 """Gradient and signed maps are averaged to this many cells a side, unless everything is kept."""
 
+_FURTHER = b"manifest"
+"""A field with this in its metadata is the manifest's, under the name that it has there."""
+_NUMBERS = {"int32": np.int32, "float": np.float32}
 _VIEW = ("view_left", "view_top", "view_right", "view_bottom")
 
 
-def evidence_schema(spec: Spec, keep: Keep) -> pa.Schema:
+def evidence_schema(spec: Spec, keep: Keep, further: Mapping[str, pa.DataType] | None = None) -> pa.Schema:
     """The columns of a run's evidence (see docs/evidence.md), the contract in the metadata under `saccade`.
+
+    The manifest's `further` columns keep their names, after `given_` where the evidence has such a column itself.
 
     Raises:
         UsageError: two columns would have the same name.
@@ -33,6 +39,9 @@ def evidence_schema(spec: Spec, keep: Keep) -> pa.Schema:
         pa.field("path", pa.string(), nullable=False),
         pa.field("name", pa.string(), nullable=False),
         pa.field("label", pa.string()),
+        pa.field("member", pa.string()),
+        pa.field("member_offset", pa.int64()),
+        pa.field("member_length", pa.int64()),
         pa.field("prediction", pa.string()),
         pa.field("prediction_index", pa.int32()),
         pa.field("confidence", pa.float32()),
@@ -55,11 +64,21 @@ def evidence_schema(spec: Spec, keep: Keep) -> pa.Schema:
         fields += _array_fields("features", (spec.features,))
     fields += [pa.field("width", pa.int32()), pa.field("height", pa.int32())]
     fields += [pa.field(name, pa.float32()) for name in (*ATTRIBUTES, *_VIEW)]
+    fields += [pa.field(name, pa.type_for_alias(kind)) for name, kind in FACTS.items()]
     fields.append(pa.field("error", pa.string()))
+    ours = {field.name for field in fields}
+    for name, kind in (further or {}).items():
+        own = f"given_{name}" if name in ours else name
+        fields.append(pa.field(own, kind, metadata={_FURTHER: _text(name)}))
     names = [field.name for field in fields]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"evidence: two columns would be named {twice[0]}; give the program's maps other names")
     return pa.schema(fields, metadata={"saccade": spec.to_json()})
+
+
+def is_further(field: pa.Field) -> bool:
+    """Whether a column of the evidence is one of the manifest's further columns."""
+    return bool(field.metadata) and _FURTHER in field.metadata
 
 
 def evidence_rows(batch: Batch, maps: Maps | None, spec: Spec, keep: Keep, schema: pa.Schema) -> pa.RecordBatch:
@@ -81,6 +100,10 @@ def evidence_rows(batch: Batch, maps: Maps | None, spec: Spec, keep: Keep, schem
         good[good] = finite
         columns = _output_columns(maps, finite, good, spec, keep)
     columns |= _record_columns(records, errors)
+    for field in schema:
+        if is_further(field):
+            name = field.metadata[_FURTHER].decode()
+            columns[field.name] = pa.array([record.further.get(name) for record in records], field.type)
     return pa.RecordBatch.from_arrays([_column(columns, field, len(records)) for field in schema], schema=schema)
 
 
@@ -166,15 +189,21 @@ def _record_columns(records: Sequence[Record], errors: Sequence[str | None]) -> 
         "path": [_text(record.path) for record in records],
         "name": [_text(record.name) for record in records],
         "label": [None if record.label is None else _text(record.label) for record in records],
+        "member": [None if record.member is None else _text(record.member) for record in records],
         "error": [None if error is None else _text(error) for error in errors],
     }
-    arrays = {name: pa.array(values, pa.string()) for name, values in columns.items()}
+    arrays = {name: texts(values) for name, values in columns.items()}
+    for name in ("offset", "length"):
+        arrays[f"member_{name}"] = optional([getattr(record, name) for record in records], np.int64)
     for i, side in enumerate(("width", "height")):
-        arrays[side] = pa.array([record.size and record.size[i] for record in records], pa.int32())
+        arrays[side] = optional([record.size and record.size[i] for record in records], np.int32)
     for name in ATTRIBUTES:
-        arrays[name] = pa.array([record.attributes.get(name) for record in records], pa.float32())
+        arrays[name] = optional([record.attributes.get(name) for record in records], np.float32)
+    for name, kind in FACTS.items():
+        values: list[Any] = [record.facts.get(name) for record in records]
+        arrays[name] = texts(values) if kind == "string" else optional(values, _NUMBERS[kind])
     for i, side in enumerate(_VIEW):
-        arrays[side] = pa.array([record.view and record.view[i] for record in records], pa.float32())
+        arrays[side] = optional([record.view and record.view[i] for record in records], np.float32)
     return arrays
 
 
@@ -206,7 +235,12 @@ def _array_columns(name: str, values: Floats, good: npt.NDArray[np.bool_]) -> di
     scale = np.maximum(flat.max(axis=1, initial=0), -flat.min(axis=1, initial=0))
     halves = (flat / np.where(scale > 0, scale, 1)[:, None]).astype(np.float16)
     offsets = np.concatenate(([0], np.cumsum(good * flat.shape[1])))
-    lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(halves.ravel()), mask=pa.array(~good))
+    if offsets[-1] >= 2**31:
+        raise UsageError(
+            f"evidence: {name} has {offsets[-1]:,} values for {len(good)} photos; use a smaller batch size"
+        )
+    places = [bits(good), pa.py_buffer(offsets.astype(np.int32))]
+    lists = pa.Array.from_buffers(pa.list_(pa.float16()), len(good), places, children=[numbers(halves.ravel())])
     return {name: lists, f"{name}_scale": _spread_numbers(scale.astype(np.float32), good)}
 
 
@@ -219,10 +253,10 @@ def _spread_numbers(values: npt.NDArray[Any], good: npt.NDArray[np.bool_]) -> pa
     """`values` [N] in the rows that are `good`, null elsewhere and for NaN."""
     rows = np.zeros(len(good), values.dtype)
     rows[good] = values
-    return pa.array(rows, mask=~good | np.isnan(rows))
+    return numbers(rows, good & ~np.isnan(rows))
 
 
 def _spread_strings(values: Sequence[str], good: npt.NDArray[np.bool_]) -> pa.Array:
     rows = np.full(len(good), None, object)
     rows[good] = values
-    return pa.array(rows, pa.string())
+    return texts(rows)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 import numpy as np
 import pytest
 
-from saccade.engine.contract import ATTRIBUTES, Batch, Maps, MapSpec, Preprocessing, Record, Spec
+from saccade.engine.contract import ATTRIBUTES, FACTS, Batch, Maps, MapSpec, Preprocessing, Record, Spec
 
 
 @pytest.fixture
@@ -43,7 +43,11 @@ def make_batch(spec: Spec) -> Callable[..., tuple[Batch, Maps]]:
             else:
                 attributes: dict[str, float] = {name: rng.random() for name in ATTRIBUTES}
                 view = (1.5, -2.0, 99.25, 50.0)
-                records.append(Record(i, f"/photos/{i}.jpg", f"{i}.jpg", "cat", (100 + i, 50), view, attributes))
+                record = Record(i, f"/photos/{i}.jpg", f"{i}.jpg", "cat", size=(100 + i, 50), view=view)
+                record.attributes = attributes
+                record.facts = {name: f"{name} {i}" if FACTS[name] == "string" else i + 1 for name in FACTS}
+                record.facts["exif_make"] = None
+                records.append(record)
         good = sum(r.error is None for r in records)
         maps = {m.name: random(good, *m.shape) * 10.0 ** rng.integers(-12, 9) for m in spec.maps}
         maps = {name: values.astype(np.float32) for name, values in maps.items()}

@@ -16,12 +16,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from saccade.engine.contract import ATTRIBUTES, Batch, Maps, MapSpec, Record, SaccadeError, Spec, UsageError, read_spec
+from saccade.engine.contract import (
+    ATTRIBUTES,
+    FACTS,
+    Batch,
+    Maps,
+    MapSpec,
+    Record,
+    SaccadeError,
+    Spec,
+    UsageError,
+    read_spec,
+)
 from saccade.engine.sinks import (
     STATISTICS,
     EvidenceWriter,
     area_average,
+    count_rows,
+    finished_shards,
     map_statistics,
+    query_evidence,
     read_evidence,
     restore_map,
 )
@@ -81,6 +95,7 @@ def test_what_is_written_reads_back(tmp_path: Path, spec: Spec, make_batch: Make
         assert (row["width"], row["height"]) == record.size
         assert tuple(row[f"view_{side}"] for side in ("left", "top", "right", "bottom")) == record.view
         assert [row[a] for a in ATTRIBUTES] == pytest.approx([record.attributes[a] for a in ATTRIBUTES])
+        assert {name: row[name] for name in FACTS} == record.facts
     cam, saliency, activations = (maps.maps[m.name] for m in spec.maps)
     small = area_average(saliency, 28, 28)
     for name, values in (("grad_cam", cam), ("saliency", small)):
@@ -204,7 +219,7 @@ def test_huge_logits_have_a_confidence(tmp_path: Path, spec: Spec, make_batch: M
 
 @pytest.mark.parametrize("flush_bytes", [1, 2**26])
 @pytest.mark.parametrize("sizes", [[25], [10, 10, 5], [1] * 25, [7, 7, 7, 4]])
-def test_shards_hold_their_rows_whatever_the_batches(
+def test_a_shard_holds_its_rows_whatever_the_batches(
     tmp_path: Path,
     spec: Spec,
     make_batch: MakeBatch,
@@ -214,28 +229,78 @@ def test_shards_hold_their_rows_whatever_the_batches(
 ) -> None:
     monkeypatch.setattr(evidence_module, "_FLUSH_BYTES", flush_bytes)
     cams = []
-    with EvidenceWriter(tmp_path, spec, shard_size=10) as writer:
+    with EvidenceWriter(tmp_path, spec, shard=3) as writer:
         first = 0
         for size in sizes:
             batch, maps = make_batch(first, size, bad={3, 11})
             writer.write(batch, maps)
             cams.append(maps.maps["grad_cam"])
             first += size
-            assert len([n for n in names(tmp_path) if n.startswith("shard")]) == first // 10
-    assert names(tmp_path) == [f"shard-0000{i}.parquet" for i in range(3)]
-    for i, rows in enumerate((10, 10, 5)):
-        table = pq.read_table(tmp_path / "evidence" / f"shard-0000{i}.parquet")
-        assert table["name"].to_pylist() == [f"{10 * i + k}.jpg" for k in range(rows)]
+            assert not [n for n in names(tmp_path) if n.startswith("shard")], "it has its name before it is whole"
+    assert names(tmp_path) == ["shard-00003.parquet"]
+    assert (writer.rows, writer.failed) == (25, 2)
+    table = pq.read_table(tmp_path / "evidence" / "shard-00003.parquet")
+    assert table["name"].to_pylist() == [f"{i}.jpg" for i in range(25)]
     good = [i for i in range(25) if i not in (3, 11)]
     assert close_to(restore_map(read_evidence(tmp_path), "grad_cam")[good], np.concatenate(cams))
 
 
-def test_an_exact_number_of_shards_leaves_no_empty_one(tmp_path: Path, spec: Spec, make_batch: MakeBatch) -> None:
-    with EvidenceWriter(tmp_path, spec, shard_size=5) as writer:
-        writer.write(*make_batch(0, 10))
-    assert names(tmp_path) == ["shard-00000.parquet", "shard-00001.parquet"]
-    writer.close()
-    assert len(names(tmp_path)) == 2
+def test_the_same_rows_are_the_same_bytes(tmp_path: Path, spec: Spec, make_batch: MakeBatch) -> None:
+    rows = make_batch(0, 5, bad={2})
+    for name in ("one", "two"):
+        with EvidenceWriter(tmp_path / name, spec) as writer:
+            writer.write(*rows)
+    one, two = ((tmp_path / name / "evidence" / "shard-00000.parquet").read_bytes() for name in ("one", "two"))
+    assert one == two
+
+
+def test_finished_shards_and_their_rows(tmp_path: Path, spec: Spec, make_batch: MakeBatch) -> None:
+    assert finished_shards(tmp_path) == set()
+    for shard in (0, 7, 99_999):
+        with EvidenceWriter(tmp_path, spec, shard=shard) as writer:
+            writer.write(*make_batch(shard, 4, bad={shard + 1}))
+    (tmp_path / "evidence" / ".shard-00003-abc.part.parquet").write_bytes(b"half")
+    (tmp_path / "evidence" / "shard-7.parquet").write_bytes(b"not ours")
+    assert finished_shards(tmp_path) == {0, 7, 99_999}
+    assert count_rows(tmp_path, 7) == (4, 1)
+    (tmp_path / "evidence" / "shard-00007.parquet").write_bytes(b"PAR1 damaged")
+    with pytest.raises(SaccadeError, match="remove it, and it is made again"):
+        count_rows(tmp_path, 7)
+
+
+def test_where_a_photo_is_and_the_manifests_columns(tmp_path: Path, spec: Spec) -> None:
+    further = {"camera": pa.string(), "width": pa.int64(), "odd name": pa.float64(), "exif_iso": pa.string()}
+    records = [
+        Record(0, "/a.tar", "0.jpg", member="0.jpg", offset=512, length=99, error="x"),
+        Record(1, "/1.jpg", "1.jpg", further={"camera": "left", "width": 7, "odd name": 0.5, "exif_iso": "high"}),
+    ]
+    records[1].facts, records[1].error = {"exif_iso": 400}, "x"
+    with EvidenceWriter(tmp_path, spec, further=further) as writer:
+        writer.write(Batch(records, np.zeros((0, 30, 45, 3), np.uint8)), None)
+    rows = read_evidence(tmp_path).to_pylist()
+    assert [(r["member"], r["member_offset"], r["member_length"]) for r in rows] == [("0.jpg", 512, 99), (None,) * 3]
+    assert [(r["camera"], r["given_width"], r["odd name"], r["width"]) for r in rows] == [
+        (None, None, None, None),
+        ("left", 7, 0.5, None),
+    ]
+    assert [(r["given_exif_iso"], r["exif_iso"]) for r in rows] == [(None, None), ("high", 400)]
+    with pytest.raises(UsageError, match="given_label"):
+        EvidenceWriter(tmp_path, spec, further={"label": pa.string(), "given_label": pa.string()})
+
+
+def test_evidence_of_before_there_were_facts_is_read(tmp_path: Path, spec: Spec, make_batch: MakeBatch) -> None:
+    with EvidenceWriter(tmp_path, spec) as writer:
+        writer.write(*make_batch(0, 4, bad={2}))
+    whole = pq.read_table(writer.path)
+    pq.write_table(whole.drop_columns([*FACTS, "noise", "border_contrast"]), writer.path)
+    found = read_evidence(tmp_path, "brightness >= 0 and border_mass >= 0")
+    assert found["name"].to_pylist() == ["0.jpg", "1.jpg", "3.jpg"]
+    assert not {*FACTS, "noise"} & set(found.schema.names)
+    assert query_evidence(tmp_path, "SELECT count(brightness) FROM evidence").read_all().to_pydict() == {
+        "count(brightness)": [3]
+    }
+    with pytest.raises(UsageError, match="noise"):
+        query_evidence(tmp_path, "SELECT noise FROM evidence")
 
 
 def test_a_run_without_a_row_leaves_nothing(tmp_path: Path, spec: Spec) -> None:
@@ -256,19 +321,16 @@ def test_a_batch_of_errors_needs_no_maps(tmp_path: Path, spec: Spec, make_batch:
 
 def test_maps_that_do_not_belong_to_the_batch_are_refused(tmp_path: Path, spec: Spec, make_batch: MakeBatch) -> None:
     batch, maps = make_batch(0, 3)
-    with EvidenceWriter(tmp_path, spec) as writer:
-        with pytest.raises(ValueError, match="no maps"):
-            writer.write(batch, None)
-        with pytest.raises(ValueError, match="3 maps"):
-            writer.write(make_batch(0, 3, bad={1})[0], maps)
-        assert writer.rows == 0
-
-
-def test_a_folder_with_evidence_is_refused(tmp_path: Path, spec: Spec, make_batch: MakeBatch) -> None:
-    with EvidenceWriter(tmp_path, spec) as writer:
-        writer.write(*make_batch(0, 1))
-    with pytest.raises(UsageError, match="holds evidence already"):
-        EvidenceWriter(tmp_path, spec)
+    with pytest.raises(ValueError, match="no maps"), EvidenceWriter(tmp_path, spec) as writer:
+        writer.write(batch, None)
+    with pytest.raises(ValueError, match="3 maps"), EvidenceWriter(tmp_path, spec) as writer:
+        writer.write(make_batch(0, 3, bad={1})[0], maps)
+    writer = EvidenceWriter(tmp_path, spec)
+    with pytest.raises(ValueError, match="no maps"):
+        writer.write(batch, None)
+    with pytest.raises(SaccadeError, match="rows are missing"):
+        writer.write(batch, maps)  # a shard with a hole is none
+    assert names(tmp_path) == []
 
 
 def test_names_that_are_not_utf8_are_written(tmp_path: Path, spec: Spec) -> None:
@@ -287,19 +349,26 @@ def test_maps_whose_columns_would_clash_are_refused(tmp_path: Path, spec: Spec) 
             EvidenceWriter(tmp_path, dataclasses.replace(spec, maps=maps))
 
 
+@pytest.mark.parametrize("flush_bytes", [1, 2**26])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_what_was_written_stays_when_the_run_is_stopped(
-    tmp_path: Path, spec: Spec, make_batch: MakeBatch, error: type[BaseException]
+def test_a_shard_that_is_not_whole_is_not_there(
+    tmp_path: Path,
+    spec: Spec,
+    make_batch: MakeBatch,
+    error: type[BaseException],
+    flush_bytes: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(evidence_module, "_FLUSH_BYTES", flush_bytes)
+
     def run() -> None:
-        with EvidenceWriter(tmp_path, spec, shard_size=5) as writer:
+        with EvidenceWriter(tmp_path, spec) as writer:
             writer.write(*make_batch(0, 8))
             raise error
 
     with pytest.raises(error):
         run()
-    assert names(tmp_path) == ["shard-00000.parquet", "shard-00001.parquet"]
-    assert read_evidence(tmp_path).num_rows == 8
+    assert names(tmp_path) == []
 
 
 @contextlib.contextmanager
@@ -320,17 +389,14 @@ def test_a_disk_that_is_full_gives_one_line_and_no_half_file(
     monkeypatch.setattr(evidence_module, "_FLUSH_BYTES", flush_bytes)
 
     def run() -> None:
-        with EvidenceWriter(tmp_path, spec, "full", shard_size=4) as writer:
-            writer.write(*make_batch(0, 4))
-            with files_at_most(20_000):
-                for first in range(4, 100, 2):
-                    writer.write(*make_batch(first, 2))
+        with files_at_most(20_000), EvidenceWriter(tmp_path, spec, "full") as writer:
+            for first in range(0, 100, 2):
+                writer.write(*make_batch(first, 2))
 
     with pytest.raises(SaccadeError, match="File too large") as error:
         run()
     assert str(error.value).isprintable()
-    assert names(tmp_path) == ["shard-00000.parquet"]
-    assert read_evidence(tmp_path).num_rows == 4
+    assert names(tmp_path) == []
 
 
 def test_a_disk_that_is_full_while_closing(
@@ -339,7 +405,7 @@ def test_a_disk_that_is_full_while_closing(
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    writer = EvidenceWriter(tmp_path, spec, shard_size=4)
+    writer = EvidenceWriter(tmp_path, spec)
     writer.write(*make_batch(0, 2))
     monkeypatch.setattr(pq.ParquetWriter, "close", full)
     with pytest.raises(SaccadeError, match="No space left on device"):
@@ -347,7 +413,8 @@ def test_a_disk_that_is_full_while_closing(
     assert names(tmp_path) == []
     with pytest.raises(SaccadeError, match="earlier write"):
         writer.write(*make_batch(2, 2))
-    writer.close()
+    with pytest.raises(SaccadeError, match="earlier write"):
+        writer.close()
     assert names(tmp_path) == []
 
 

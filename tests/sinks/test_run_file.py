@@ -12,9 +12,9 @@ from saccade.engine.sinks import read_run, write_run
 def test_it_reads_back(tmp_path: Path) -> None:
     info = {"program": "résnet.onnx", "photos": 3, "options": {"threads": None, "sources": ["a", "b"]}}
     write_run(tmp_path / "new", info)
-    assert read_run(tmp_path / "new") == {**info, "schema": 1}
+    assert read_run(tmp_path / "new") == {**info, "schema": 2}
     write_run(tmp_path / "new", {"photos": 4})
-    assert read_run(tmp_path / "new") == {"photos": 4, "schema": 1}
+    assert read_run(tmp_path / "new") == {"photos": 4, "schema": 2}
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["run.json"]
 
 
@@ -47,9 +47,10 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
         b"[]",
         b"null",
         b"{}",
-        b'{"schema": 2}',
+        b'{"schema": 1}',
+        b'{"schema": 3}',
         b'{"schema": true}',
-        b'{"schema": "1"}',
+        b'{"schema": "2"}',
         b"\xff",
         b"[" * 10**5,
     ],
