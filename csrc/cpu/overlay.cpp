@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <cstring>
 #include <functional>
+#include <memory>
+#include <vector>
 
 #include "checks.h"
 #include "load.h"
@@ -77,8 +79,12 @@ void Pen::draw(int64_t n, Range range, const Box* box, int64_t top, int64_t bott
             continue;
         }
         const uint8_t* photo = photos_ != nullptr ? photo_row(*photos_, n, y, to, photo_) : nullptr;
-        loops.colour(sampler_.row(y), palette_.colours, palette_.grey, size_.width, to);
-        if (photo != nullptr) loops.blend_over(photo, opacity_, size_.width * 3, to);
+        const uint8_t* index = sampler_.row(y);
+        if (photo == nullptr) {
+            loops.colour(index, palette_.colours, palette_.grey, size_.width, to);
+        } else {
+            loops.colour_over(index, palette_.colours, palette_.grey, photo, opacity_, size_.width, to);
+        }
     }
 }
 
@@ -132,10 +138,12 @@ void tile(const Canvas& canvas, const Maps& maps, const Range* ranges, Size size
     const int64_t columns = std::min(grid.columns, std::max<int64_t>(maps.n, 1));
     const Palette palette(*style.colours);
     const Colour background{{grid.background[0], grid.background[1], grid.background[2], 0}};
+    std::vector<uint8_t> line(static_cast<size_t>(canvas.w) * 3);
+    for (size_t i = 0; i < line.size(); ++i) line[i] = grid.background[i % 3];
     const auto fill = [&](int64_t top, int64_t bottom, int64_t left, int64_t right) {
         for (int64_t y = top; y < bottom; ++y) {
-            uint8_t* row = canvas.data + y * canvas.stride_h;
-            for (int64_t x = left; x < right; ++x) std::memcpy(row + x * 3, background.rgba, 3);
+            std::memcpy(canvas.data + y * canvas.stride_h + left * 3, line.data(),
+                        static_cast<size_t>(right - left) * 3);
         }
     };
     const int64_t drawn_rows = (maps.n + columns - 1) / columns;
@@ -147,6 +155,7 @@ void tile(const Canvas& canvas, const Maps& maps, const Range* ranges, Size size
 
     // Neighbours in a row of the grid are scaled first and coloured then, row of pixels by row of pixels, so that the
     // canvas is written in its own order: picture after picture the tiles of a layer took twice as long.
+    const Rows& loops = rows();
     const int64_t strip = std::clamp<int64_t>(kStripBytes / (size.height * size.width), 1, columns);
     const int64_t strips = (columns + strip - 1) / strip;
     const int workers = useful_threads(threads, canvas.h * canvas.w, kGrain);
@@ -155,12 +164,12 @@ void tile(const Canvas& canvas, const Maps& maps, const Range* ranges, Size size
         const int64_t end = std::min({first + strip, columns, maps.n - row * columns});
         if (first >= end) return;
         const int64_t area = size.height * size.width;
-        std::vector<uint8_t> indices(static_cast<size_t>((end - first) * area));
+        const std::unique_ptr<uint8_t[]> indices(new uint8_t[static_cast<size_t>((end - first) * area)]);
         Sampler sampler(maps, size, style.sampling);
         for (int64_t column = first; column < end; ++column) {
             const int64_t n = row * columns + column;
             sampler.start(n, ranges != nullptr ? ranges[n] : own_range(maps, n), nullptr);
-            sampler.whole(indices.data() + (column - first) * area);
+            sampler.whole(indices.get() + (column - first) * area);
         }
         const int64_t top = row * cell_height + grid.gap, left = first * cell_width, right = end * cell_width;
         for (int64_t y = 0; y < size.height; ++y) {
@@ -172,8 +181,8 @@ void tile(const Canvas& canvas, const Maps& maps, const Range* ranges, Size size
             for (int64_t column = first; column < end; ++column) {
                 // Four bytes at once, of which the picture overwrites the last.
                 for (int64_t x = 0; x < grid.gap; ++x, to += 3) std::memcpy(to, background.rgba, 4);
-                const uint8_t* index = indices.data() + (column - first) * area + y * size.width;
-                rows().colour(index, palette.colours, palette.grey, size.width, to);
+                const uint8_t* index = indices.get() + (column - first) * area + y * size.width;
+                loops.colour(index, palette.colours, palette.grey, size.width, to);
                 to += size.width * 3;
             }
         }

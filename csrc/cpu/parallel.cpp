@@ -4,7 +4,6 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -36,8 +35,8 @@ void parallel_for(int64_t parts, int threads, const std::function<void(int64_t)>
     const int64_t wanted = std::min<int64_t>(threads, parts) - 1;
     try {
         for (int64_t i = 0; i < wanted; ++i) helpers.emplace_back(work);
-    } catch (const std::system_error&) {
-        // The system gives no more threads: those that there are do the work.
+    } catch (...) {
+        // The system gives no more threads, or no memory for one: those that there are do the work.
     }
     work();
     for (std::thread& helper : helpers) helper.join();

@@ -35,18 +35,20 @@ struct Kernel {
     const int32_t* weights_of(int64_t out) const { return weights.data() + out * longest; }
 };
 
-/// The limits are float32 because Pillow's are: the last bit of a weight depends on it.
-Kernel make_kernel(int64_t in_size, float from, float to, int64_t out_size, Filter filter) {
+/// The kernel of `count` of the `out_size` output elements, from `first` on. The limits are float32 because Pillow's
+/// are: the last bit of a weight depends on it.
+Kernel make_kernel(int64_t in_size, float from, float to, int64_t out_size, int64_t first, int64_t count,
+                   Filter filter) {
     const double scale = static_cast<double>(to - from) / static_cast<double>(out_size);
     const double stretch = std::max(scale, 1.0);  // shrinking widens the filter: that is the antialiasing
     const double support = (filter == Filter::kBicubic ? 2.0 : 1.0) * stretch;
     Kernel kernel;
     kernel.longest = static_cast<int64_t>(std::ceil(support)) * 2 + 1;
-    kernel.windows.resize(static_cast<size_t>(out_size));
-    kernel.weights.assign(static_cast<size_t>(out_size * kernel.longest), 0);
+    kernel.windows.resize(static_cast<size_t>(count));
+    kernel.weights.assign(static_cast<size_t>(count * kernel.longest), 0);
     std::vector<double> exact(static_cast<size_t>(kernel.longest));
-    for (int64_t out = 0; out < out_size; ++out) {
-        const double centre = static_cast<double>(from) + (static_cast<double>(out) + 0.5) * scale;
+    for (int64_t out = 0; out < count; ++out) {
+        const double centre = static_cast<double>(from) + (static_cast<double>(first + out) + 0.5) * scale;
         const int64_t start = std::max<int64_t>(0, static_cast<int64_t>(centre - support + 0.5));
         const int64_t end = std::min(in_size, static_cast<int64_t>(centre + support + 0.5));
         double sum = 0.0;
@@ -83,6 +85,19 @@ void divide_by_alpha(uint8_t* pixels, int64_t count) {
     }
 }
 
+/// A run of rows or columns.
+struct Span {
+    int64_t first, count;
+};
+
+/// The source elements that a kernel reads, which are counted from the first of them on from now on.
+Span take_span(Kernel& kernel) {
+    const int64_t first = kernel.windows.front().start;
+    const Span span{first, kernel.windows.back().start + kernel.windows.back().count - first};
+    for (Window& window : kernel.windows) window.start -= first;
+    return span;
+}
+
 void check(const Images& image, const Canvas& out, const Box& box) {
     if (image.n != 1) fail("resize: expected one picture, not ", image.n);
     if (image.c != 1 && image.c != 3 && image.c != 4) fail("resize: expected 1, 3 or 4 channels, not ", image.c);
@@ -97,13 +112,13 @@ void check(const Images& image, const Canvas& out, const Box& box) {
     }
 }
 
-/// One call of `resize`: what both orders of the passes need.
+/// One call: what both orders of the passes need.
 struct Job {
     const Images& image;
     const Canvas& out;
     Kernel across, down;
     bool same_width, same_height, alpha;
-    int64_t first_row, last_row;  // of the source, as far as they are needed
+    Span source_columns, source_rows;  // as far as they are needed
     int workers;
 
     /// Calls body(begin, end) for bands of `rows` rows, on several threads.
@@ -119,12 +134,17 @@ struct Job {
 
     bool as_it_is() const { return image.stride_c == 1 && image.stride_w == image.c && !alpha; }
 
-    /// A source row with its channels side by side, premultiplied where there is alpha: itself, or a copy in `buffer`.
+    const uint8_t* source_row(int64_t y) const {
+        return image.data + (source_rows.first + y) * image.stride_h + source_columns.first * image.stride_w;
+    }
+
+    /// Row y of those that are needed, with its channels side by side, premultiplied where there is alpha: itself, or a
+    /// copy in `buffer`.
     const uint8_t* row(int64_t y, uint8_t* buffer) const {
-        const uint8_t* from = image.data + y * image.stride_h;
+        const uint8_t* from = source_row(y);
         if (as_it_is()) return from;
-        load_pixels(from, image.stride_w, image.stride_c, image.w, image.c, buffer);
-        if (alpha) premultiply(buffer, image.w);
+        load_pixels(from, image.stride_w, image.stride_c, source_columns.count, image.c, buffer);
+        if (alpha) premultiply(buffer, source_columns.count);
         return buffer;
     }
 };
@@ -132,11 +152,11 @@ struct Job {
 void across_then_down(const Job& job) {
     const int64_t channels = job.image.c;
     const int64_t bytes = job.out.w * channels;
-    std::vector<uint8_t> narrow(static_cast<size_t>((job.last_row - job.first_row) * bytes));
-    job.in_bands(job.last_row - job.first_row, [&](int64_t begin, int64_t end) {
-        std::vector<uint8_t> buffer(static_cast<size_t>(job.image.w * channels));
+    std::vector<uint8_t> narrow(static_cast<size_t>(job.source_rows.count * bytes));
+    job.in_bands(job.source_rows.count, [&](int64_t begin, int64_t end) {
+        std::vector<uint8_t> buffer(static_cast<size_t>(job.source_columns.count * channels));
         for (int64_t y = begin; y < end; ++y) {
-            const uint8_t* row = job.row(job.first_row + y, buffer.data());
+            const uint8_t* row = job.row(y, buffer.data());
             uint8_t* to = narrow.data() + y * bytes;
             if (job.same_width) {
                 std::copy_n(row, bytes, to);
@@ -153,7 +173,7 @@ void across_then_down(const Job& job) {
                 std::copy_n(narrow.data() + y * bytes, bytes, to);
             } else {
                 const auto window = job.down.windows[y];
-                const uint8_t* above = narrow.data() + (window.start - job.first_row) * bytes;
+                const uint8_t* above = narrow.data() + window.start * bytes;
                 rows().filter_down(above, bytes, job.down.weights_of(y), window.count, bytes, sums.data(), to);
             }
             if (job.alpha) divide_by_alpha(to, job.out.w);
@@ -163,15 +183,14 @@ void across_then_down(const Job& job) {
 
 /// The height shrinks here, so there always is something to do down.
 void down_then_across(const Job& job) {
-    const int64_t channels = job.image.c;
-    const int64_t bytes = job.image.w * channels;
-    const uint8_t* source = job.image.data + job.first_row * job.image.stride_h;
+    const int64_t bytes = job.source_columns.count * job.image.c;
+    const uint8_t* source = job.source_row(0);
     int64_t stride = job.image.stride_h;
     std::vector<uint8_t> copy;
     if (!job.as_it_is()) {
-        copy.resize(static_cast<size_t>((job.last_row - job.first_row) * bytes));
-        job.in_bands(job.last_row - job.first_row, [&](int64_t begin, int64_t end) {
-            for (int64_t y = begin; y < end; ++y) job.row(job.first_row + y, copy.data() + y * bytes);
+        copy.resize(static_cast<size_t>(job.source_rows.count * bytes));
+        job.in_bands(job.source_rows.count, [&](int64_t begin, int64_t end) {
+            for (int64_t y = begin; y < end; ++y) job.row(y, copy.data() + y * bytes);
         });
         source = copy.data();
         stride = bytes;
@@ -182,33 +201,29 @@ void down_then_across(const Job& job) {
         for (int64_t y = begin; y < end; ++y) {
             uint8_t* to = job.out.data + y * job.out.stride_h;
             const auto window = job.down.windows[y];
-            const uint8_t* above = source + (window.start - job.first_row) * stride;
-            rows().filter_down(above, stride, job.down.weights_of(y), window.count, bytes, sums.data(),
-                               job.same_width ? to : low.data());
+            rows().filter_down(source + window.start * stride, stride, job.down.weights_of(y), window.count, bytes,
+                               sums.data(), job.same_width ? to : low.data());
             if (!job.same_width) job.filter_across(low.data(), to);
             if (job.alpha) divide_by_alpha(to, job.out.w);
         }
     });
 }
 
-}  // namespace
-
-void resize(const Images& image, const Canvas& out, Filter filter, const Box* box_or_null, int threads) {
-    const Box whole{0.0, 0.0, static_cast<double>(image.w), static_cast<double>(image.h)};
-    const Box box = box_or_null != nullptr ? *box_or_null : whole;
-    check(image, out, box);
-    const bool same_width = out.w == image.w && box.left == 0.0 && box.right == whole.right;
-    const bool same_height = out.h == image.h && box.top == 0.0 && box.bottom == whole.bottom;
+/// Writes the part at `corner` of `box` of the picture, resized to `size`.
+void resize_to(const Images& image, const Box& box, Size size, Place corner, const Canvas& out, Filter filter,
+               int threads) {
+    const bool same_width = size.width == image.w && box.left == 0.0 && box.right == static_cast<double>(image.w);
+    const bool same_height = size.height == image.h && box.top == 0.0 && box.bottom == static_cast<double>(image.h);
     // Rounding and clipping come between the passes, so that their order shows. This is Pillow 13's.
-    const int64_t lost_height = image.h - out.h, lost_width = image.w - out.w;
+    const int64_t lost_height = image.h - size.height, lost_width = image.w - size.width;
     const bool down_first = lost_height > 0 && lost_height > 2 * lost_width;
 
     const auto single = [](double value) { return static_cast<float>(value); };
-    Kernel across = make_kernel(image.w, single(box.left), single(box.right), out.w, filter);
-    Kernel down = make_kernel(image.h, single(box.top), single(box.bottom), out.h, filter);
-    const int64_t first_row = same_height ? 0 : down.windows.front().start;
-    const int64_t last_row = same_height ? image.h : down.windows.back().start + down.windows.back().count;
-    const int64_t work = down_first ? out.h * image.w : std::max((last_row - first_row) * out.w, out.h * out.w);
+    Kernel across = make_kernel(image.w, single(box.left), single(box.right), size.width, corner.x, out.w, filter);
+    Kernel down = make_kernel(image.h, single(box.top), single(box.bottom), size.height, corner.y, out.h, filter);
+    const Span columns = same_width ? Span{corner.x, out.w} : take_span(across);
+    const Span source_rows = same_height ? Span{corner.y, out.h} : take_span(down);
+    const int64_t work = down_first ? out.h * columns.count : std::max(source_rows.count, out.h) * out.w;
     const Job job{image,
                   out,
                   std::move(across),
@@ -216,10 +231,29 @@ void resize(const Images& image, const Canvas& out, Filter filter, const Box* bo
                   same_width,
                   same_height,
                   image.c == 4 && !(same_width && same_height),
-                  first_row,
-                  last_row,
+                  columns,
+                  source_rows,
                   useful_threads(threads, work, kGrain)};
     (down_first ? down_then_across : across_then_down)(job);
+}
+
+Box whole(const Images& image) { return {0.0, 0.0, static_cast<double>(image.w), static_cast<double>(image.h)}; }
+
+}  // namespace
+
+void resize(const Images& image, const Canvas& out, Filter filter, const Box* box_or_null, int threads) {
+    const Box box = box_or_null != nullptr ? *box_or_null : whole(image);
+    check(image, out, box);
+    resize_to(image, box, {out.h, out.w}, {0, 0}, out, filter, threads);
+}
+
+void resize_part(const Images& image, Size size, Place corner, const Canvas& out, Filter filter, int threads) {
+    check(image, out, whole(image));
+    if (corner.x < 0 || corner.y < 0 || corner.x > size.width - out.w || corner.y > size.height - out.h) {
+        fail("resize: a ", out.w, "x", out.h, " part at (", corner.x, ", ", corner.y, ") leaves the ", size.width, "x",
+             size.height, " picture");
+    }
+    resize_to(image, whole(image), size, corner, out, filter, threads);
 }
 
 }  // namespace saccade

@@ -3,6 +3,10 @@
 // rows.h.
 #include "rows.h"
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 #include <cfloat>
 #include <cstring>
 
@@ -96,32 +100,121 @@ void index_values(const float* SACCADE_RESTRICT values, Scale scale, int64_t cou
     for (int64_t x = 0; x < count; ++x) out[x] = index_of(level_of(values[x], scale), most);
 }
 
-void grey(const uint8_t* SACCADE_RESTRICT index, int64_t count, uint8_t* SACCADE_RESTRICT out) {
-    for (int64_t x = 0; x < count; ++x) out[x * 3] = out[x * 3 + 1] = out[x * 3 + 2] = index[x];
+/// body(x, last) for blocks of a row, of which the last ends where the row does, some of it for the second time: in a
+/// row of 56, a tile's, single pixels at the end took as long as a block. Unless it is `last`, at least two more pixels
+/// follow a block. False for a row that is shorter than a block.
+template <int kBlock, typename Body>
+bool in_blocks(int64_t count, const Body& body) {
+    if (count < kBlock) return false;
+    int64_t x = 0;
+    for (; x + kBlock + 1 < count; x += kBlock) body(x, false);
+    if (x + kBlock < count) body(x, true);
+    body(count - kBlock, true);
+    return true;
 }
+
+void grey(const uint8_t* SACCADE_RESTRICT index, int64_t count, uint8_t* SACCADE_RESTRICT out) {
+    const auto some = [&](int64_t first, int64_t end) {
+        for (int64_t x = first; x < end; ++x) out[x * 3] = out[x * 3 + 1] = out[x * 3 + 2] = index[x];
+    };
+    constexpr int kBlock = 32;
+    if (!in_blocks<kBlock>(count, [&](int64_t x, bool) { some(x, x + kBlock); })) some(0, count);
+}
+
+constexpr int kEight = 8;  // indices that are read at once
+
+#if defined(__AVX2__)
+// Four pixels side by side in a vector, which no compiler makes of the loop below: 0.26 ns a pixel instead of 0.32
+// there, and 0.45 with gathers; half and half over a photo 0.27 instead of 0.37 in two loops.
+constexpr bool kOverAtOnce = true;
+
+__m128i pixel(const Colour* table, uint32_t index) {
+    int32_t rgb;
+    std::memcpy(&rgb, table[static_cast<uint8_t>(index)].rgba, sizeof rgb);
+    return _mm_cvtsi32_si128(rgb);
+}
+
+/// Of four indices; the last 4 bytes are 0.
+__m128i four_pixels(const Colour* table, uint32_t four) {
+    const __m128i closer = _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
+    const __m128i front = _mm_unpacklo_epi32(pixel(table, four), pixel(table, four >> 8));
+    const __m128i back = _mm_unpacklo_epi32(pixel(table, four >> 16), pixel(table, four >> 24));
+    return _mm_shuffle_epi8(_mm_unpacklo_epi64(front, back), closer);
+}
+
+/// The last four of a row are 12 bytes; before them, the 4 bytes that follow belong to the row as well.
+__m128i load_four(const uint8_t* from, bool last) {
+    if (!last) return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+    int32_t back;
+    std::memcpy(&back, from + 8, sizeof back);
+    return _mm_insert_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from)), back, 2);
+}
+
+void store_four(__m128i four, bool last, uint8_t* to) {
+    if (!last) return _mm_storeu_si128(reinterpret_cast<__m128i*>(to), four);
+    const int32_t back = _mm_extract_epi32(four, 2);
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(to), four);
+    std::memcpy(to + 8, &back, sizeof back);
+}
+
+/// False for a row that is too short; kOver: half and half with the photo.
+template <bool kOver>
+bool colour_blocks(const uint8_t* SACCADE_RESTRICT index, const Colour* SACCADE_RESTRICT table,
+                   const uint8_t* SACCADE_RESTRICT photo, int64_t count, uint8_t* SACCADE_RESTRICT out) {
+    return in_blocks<kEight>(count, [&](int64_t x, bool last) {
+        uint64_t eight;
+        std::memcpy(&eight, index + x, sizeof eight);
+        for (int half = 0; half < kEight; half += 4) {
+            const bool end = last && half != 0;
+            const int64_t at = (x + half) * 3;
+            const __m128i colours = four_pixels(table, static_cast<uint32_t>(eight >> (8 * half)));
+            store_four(kOver ? _mm_avg_epu8(colours, load_four(photo + at, end)) : colours, end, out + at);
+        }
+    });
+}
+#else
+constexpr bool kOverAtOnce = false;
+
+/// Element i of 8 bytes that were read as one number.
+uint8_t byte_of(uint64_t eight, int i) {
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    i = kEight - 1 - i;
+#endif
+    return static_cast<uint8_t>(eight >> (8 * i));
+}
+
+/// False for a row that is too short. What counts are accesses to memory, three of them a cycle: so the indices are
+/// read eight at once, and a pixel is written as four bytes, of which the next one overwrites the last.
+template <bool>
+bool colour_blocks(const uint8_t* SACCADE_RESTRICT index, const Colour* SACCADE_RESTRICT table, const uint8_t*,
+                   int64_t count, uint8_t* SACCADE_RESTRICT out) {
+    return in_blocks<kEight>(count, [&](int64_t x, bool last) {
+        uint64_t eight;
+        std::memcpy(&eight, index + x, sizeof eight);
+        for (int i = 0; i < kEight - 1; ++i) std::memcpy(out + (x + i) * 3, table[byte_of(eight, i)].rgba, 4);
+        std::memcpy(out + (x + kEight - 1) * 3, table[byte_of(eight, kEight - 1)].rgba, last ? 3 : 4);
+    });
+}
+#endif
 
 void colour(const uint8_t* SACCADE_RESTRICT index, const Colour* SACCADE_RESTRICT table, bool is_grey, int64_t count,
             uint8_t* SACCADE_RESTRICT out) {
     if (is_grey) return grey(index, count, out);
-    // Four bytes at once, of which the next pixel overwrites the last: one load and one store for each pixel, and eight
-    // to a turn leave little to the loop itself.
-    constexpr int kTurn = 8;
-    int64_t x = 0;
-    for (; x + kTurn < count; x += kTurn) {
-        for (int i = 0; i < kTurn; ++i) std::memcpy(out + (x + i) * 3, table[index[x + i]].rgba, 4);
-    }
-    for (; x + 1 < count; ++x) std::memcpy(out + x * 3, table[index[x]].rgba, 4);
-    for (; x < count; ++x) std::memcpy(out + x * 3, table[index[x]].rgba, 3);
+    if (colour_blocks<false>(index, table, nullptr, count, out)) return;
+    for (int64_t x = 0; x < count; ++x) std::memcpy(out + x * 3, table[index[x]].rgba, 3);
 }
 
-void blend_over(const uint8_t* SACCADE_RESTRICT photo, int opacity, int64_t bytes, uint8_t* SACCADE_RESTRICT out) {
+void colour_over(const uint8_t* SACCADE_RESTRICT index, const Colour* SACCADE_RESTRICT table, bool is_grey,
+                 const uint8_t* SACCADE_RESTRICT photo, int opacity, int64_t count, uint8_t* SACCADE_RESTRICT out) {
+    if (kOverAtOnce && opacity == 128 && !is_grey && colour_blocks<true>(index, table, photo, count, out)) return;
+    colour(index, table, is_grey, count, out);
     // Half and half, what most people ask for, is an instruction of its own nearly everywhere: a fifth of the time.
     if (opacity == 128) {
-        for (int64_t i = 0; i < bytes; ++i) out[i] = static_cast<uint8_t>((photo[i] + out[i] + 1) >> 1);
+        for (int64_t i = 0; i < count * 3; ++i) out[i] = static_cast<uint8_t>((photo[i] + out[i] + 1) >> 1);
         return;
     }
     const auto share = static_cast<uint16_t>(opacity);
-    for (int64_t i = 0; i < bytes; ++i) out[i] = blend(photo[i], out[i], share);
+    for (int64_t i = 0; i < count * 3; ++i) out[i] = blend(photo[i], out[i], share);
 }
 
 constexpr int32_t kHalf = 1 << (kFilterBits - 1);
@@ -168,7 +261,7 @@ void filter_down(const uint8_t* SACCADE_RESTRICT in, int64_t stride, const int32
 
 }  // namespace
 
-const Rows kRows{kIsa,         extremes, levels,     stretch,       index,      index_between,
-                 index_values, colour,   blend_over, filter_across, filter_down};
+const Rows kRows{kIsa,         extremes, levels,      stretch,       index,      index_between,
+                 index_values, colour,   colour_over, filter_across, filter_down};
 
 }  // namespace saccade::SACCADE_PATH

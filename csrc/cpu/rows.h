@@ -43,8 +43,9 @@ struct Rows {
 
     /// RGB [count × 3]. `grey`: table entry i is (i, i, i).
     void (*colour)(const uint8_t* index, const Colour* table, bool grey, int64_t count, uint8_t* out);
-    /// Blends each byte of the photo with that of `out`.
-    void (*blend_over)(const uint8_t* photo, int opacity, int64_t bytes, uint8_t* out);
+    /// The same, blended over the photo, RGB [count × 3].
+    void (*colour_over)(const uint8_t* index, const Colour* table, bool grey, const uint8_t* photo, int opacity,
+                        int64_t count, uint8_t* out);
 
     /// resize() across: each pixel of `channels` (1, 3 or 4) from its window; weights [count][longest].
     void (*filter_across)(const uint8_t* in, const Window* windows, const int32_t* weights, int64_t longest,

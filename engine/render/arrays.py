@@ -1,7 +1,10 @@
-"""Taking arrays from anybody: NumPy, buffers and DLPack tensors on the CPU, as NumPy views of the same memory."""
+"""Taking arrays from anybody: NumPy, buffers and DLPack tensors on the CPU, as NumPy views of the same memory; and the
+caller's memory for a result.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -26,7 +29,7 @@ def as_array(value: Any, what: str, dtype: npt.DTypeLike, axes: str, place: str 
     Raises:
         UsageError: it is none of these, lies in a GPU's memory, or has another type or number of axes.
     """
-    array = _view(value, what, place)
+    array = value if isinstance(value, np.ndarray) else _view(value, what, place)
     if array.dtype == dtype and array.ndim == axes.count(",") + 1:
         return array
     wanted = np.dtype(dtype)
@@ -43,8 +46,6 @@ def _advice(array: npt.NDArray[Any], wanted: np.dtype[Any], axes: str) -> str:
 
 
 def _view(value: Any, what: str, place: str) -> npt.NDArray[Any]:
-    if isinstance(value, np.ndarray):
-        return value
     if hasattr(value, "__dlpack__"):
         device, _ = value.__dlpack_device__()
         if int(device) not in _DLPACK_CPU:
@@ -62,6 +63,40 @@ def _view(value: Any, what: str, place: str) -> npt.NDArray[Any]:
         raise UsageError(
             f"{place}: {what} must be an array or a tensor, not {type(value).__name__}; call numpy.asarray on it first"
         ) from None
+
+
+def as_out(
+    out: Any, shape: tuple[int, ...], inputs: Mapping[str, npt.NDArray[Any] | None], place: str = "render"
+) -> npt.NDArray[np.uint8]:
+    """Where a picture goes: `out` itself, the caller's; fresh memory where it is None.
+
+    Args:
+        out: uint8 [*shape], C-contiguous and writable; what `as_array` takes.
+        shape: the picture's.
+        inputs: what it is drawn from, by their names. `out` may have no memory in common with them; how far they reach
+            from their first byte to their last is what counts.
+        place: who asks; the error's first word.
+
+    Raises:
+        UsageError: `out` is none of that.
+    """
+    if out is None:
+        return np.empty(shape, np.uint8)
+    array = out if isinstance(out, np.ndarray) else _view(out, "out", place)
+    if array.dtype != np.uint8 or array.shape != shape:
+        wanted = ", ".join(map(str, shape))
+        raise UsageError(
+            f"{place}: out must be uint8 [{wanted}], not {array.dtype} {list(array.shape)}; "
+            f"give numpy.empty(({wanted}), 'uint8')"
+        )
+    if not array.flags.c_contiguous:
+        raise UsageError(f"{place}: out must be C-contiguous; give an array of its own, or one part of a larger batch")
+    if not array.flags.writeable:
+        raise UsageError(f"{place}: out is read-only; give an array that may be written to")
+    for name, array_in in inputs.items():
+        if array_in is not None and np.may_share_memory(array, array_in):
+            raise UsageError(f"{place}: out lies in the same memory as {name}; give it memory of its own")
+    return array
 
 
 def as_table(values: Any, what: str, dtype: npt.DTypeLike, rows: int, columns: int) -> npt.NDArray[Any]:

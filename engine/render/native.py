@@ -2,6 +2,10 @@
 
 Every array may be a NumPy array, an object with the buffer protocol or a DLPack tensor on the CPU, with any strides;
 nothing is copied. `threads` is the most threads to use, 0 for one per core; the result does not depend on it.
+
+`out` is where a result goes, as in NumPy: an array of its very shape, uint8, C-contiguous, writable and apart from the
+inputs, which is written in place and returned; by default fresh memory. Who draws one picture after another gives the
+same one each time: for a large one, fresh memory costs nearly as much as the drawing (benchmarks/render.py).
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import numpy.typing as npt
 from saccade import _native
 from saccade.engine.contract import UsageError
 
-from .arrays import as_array, as_table
+from .arrays import as_array, as_out, as_table
 from .colormaps import colormap
 
 Scope = Literal["map", "image", "batch"]
@@ -48,7 +52,7 @@ def value_ranges(
     """
     stack = as_array(maps, "maps", np.float32, "[N, C, h, w]")
     low, high = percentiles
-    ranges = np.zeros((stack.shape[0] * stack.shape[1], 2), np.float32)
+    ranges = np.empty((stack.shape[0] * stack.shape[1], 2), np.float32)
     _native.value_ranges(stack, scope, low, high, zero, ranges, threads)
     return ranges.reshape(stack.shape[0], stack.shape[1], 2)
 
@@ -59,6 +63,8 @@ def index_maps(
     size: tuple[int, int] | None = None,
     sampling: Sampling = "bilinear",
     threads: int = 0,
+    *,
+    out: npt.NDArray[np.uint8] | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Sample maps at a size and scale them by their ranges to indices, in one pass.
 
@@ -80,8 +86,9 @@ def index_maps(
     """
     stack = as_array(maps, "maps", np.float32, "[N, h, w]")
     height, width = _size(stack.shape[1:] if size is None else size)
-    indices = np.empty((stack.shape[0], height, width), np.uint8)
-    _native.index_maps(stack, as_table(ranges, "ranges", np.float32, len(stack), 2), sampling, indices, threads)
+    table = as_table(ranges, "ranges", np.float32, len(stack), 2)
+    indices = as_out(out, (len(stack), height, width), {"maps": stack, "ranges": table})
+    _native.index_maps(stack, table, sampling, indices, threads)
     return indices
 
 
@@ -149,6 +156,8 @@ def tile(
     colours: Any = None,
     sampling: Sampling = "nearest",
     threads: int = 0,
+    *,
+    out: npt.NDArray[np.uint8] | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Draw maps side by side, row by row: the picture of a layer's channels.
 
@@ -172,8 +181,9 @@ def tile(
     height, width = _size(size)
     table = None if ranges is None else as_table(ranges, "ranges", np.float32, len(stack), 2)
     check_background(background)
-    canvas = np.empty((*_native.grid_size(len(stack), height, width, columns, gap), 3), np.uint8)
     colours = _colours(colormap("gray") if colours is None else colours)
+    shape = (*_native.grid_size(len(stack), height, width, columns, gap), 3)
+    canvas = as_out(out, shape, {"maps": stack, "ranges": table, "colours": colours})
     _native.tile(canvas, stack, table, height, width, columns, gap, background, colours, sampling, threads)
     return canvas
 
@@ -185,6 +195,8 @@ def resize(
     filter: Filter = "bilinear",
     box: Box | None = None,
     threads: int = 1,
+    *,
+    out: npt.NDArray[np.uint8] | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Resize a photo with antialiasing, to the very pixels that Pillow 13's `Image.resize` gives.
 
@@ -207,9 +219,9 @@ def resize(
     source = as_array(image, "the image", np.uint8, "[H, W, C]", place="resize")
     if height < 1 or width < 1:
         raise UsageError(f"resize: the new size must be at least 1x1 pixels, not {width}x{height}")
-    out = np.empty((height, width, source.shape[2]), np.uint8)
-    _native.resize(source, out, filter, box, threads)
-    return out
+    result = as_out(out, (height, width, source.shape[2]), {"the image": source}, "resize")
+    _native.resize(source, result, filter, box, threads)
+    return result
 
 
 def _size(size: tuple[int, ...]) -> tuple[int, int]:

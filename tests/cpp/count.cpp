@@ -34,8 +34,10 @@ COUNTED count_index_between() { loops->index_between(first.data(), second.data()
 COUNTED count_index_values() { loops->index_values(first.data(), kScale, kCount, indices.data()); }
 COUNTED count_grey() { loops->colour(indices.data(), table.data(), true, kCount, out.data()); }
 COUNTED count_colour() { loops->colour(indices.data(), table.data(), false, kCount, out.data()); }
-COUNTED count_blend() { loops->blend_over(photo.data(), 100, kCount * 3, out.data()); }
-COUNTED count_blend_half() { loops->blend_over(photo.data(), 128, kCount * 3, out.data()); }
+COUNTED count_over() { loops->colour_over(indices.data(), table.data(), false, photo.data(), 100, kCount, out.data()); }
+COUNTED count_over_half() {
+    loops->colour_over(indices.data(), table.data(), false, photo.data(), 128, kCount, out.data());
+}
 COUNTED count_filter_across() {
     loops->filter_across(photo.data(), windows.data(), weights.data(), kLongest, 3, kCount, out.data());
 }
@@ -62,8 +64,8 @@ int main(int argc, char** argv) {
     count_index_values();
     count_grey();
     count_colour();
-    count_blend();
-    count_blend_half();
+    count_over();
+    count_over_half();
     count_filter_across();
     count_filter_down();
     std::printf("%s %g\n", loops->isa, static_cast<double>(low + high) + floats[9] + out[9] + indices[9]);

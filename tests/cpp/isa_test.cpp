@@ -1,5 +1,6 @@
 #include "saccade/isa.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <random>
@@ -86,13 +87,16 @@ std::vector<uint8_t> everything(const Rows& loops, int64_t count) {
     }
     const std::vector<uint8_t> photo = bytes(count * 4), random_index = bytes(count);
     std::vector<uint8_t> rgb(n * 3);
+    // A photo of no byte more than the row has, so that AddressSanitizer sees one that is read beyond it.
+    const std::vector<uint8_t> row(photo.begin(), photo.begin() + count * 3);
     for (const bool grey : {true, false}) {
         loops.colour(random_index.data(), table.data(), grey, count, rgb.data());
         keep(rgb.data(), rgb.size());
-    }
-    for (const int opacity : {0, 77, 128, 256}) {
-        loops.blend_over(photo.data(), opacity, count * 3, rgb.data());
-        keep(rgb.data(), rgb.size());
+        for (const int opacity : {0, 77, 128, 256}) {
+            std::fill(rgb.begin(), rgb.end(), uint8_t{0});
+            loops.colour_over(random_index.data(), table.data(), grey, row.data(), opacity, count, rgb.data());
+            keep(rgb.data(), rgb.size());
+        }
     }
 
     constexpr int64_t kLongest = 5;
@@ -128,8 +132,27 @@ TEST(the_path_in_use_is_one_of_them_or_the_one_that_was_asked_for) {
     HOLDS(forced == nullptr || *forced == '\0' || std::strcmp(forced, isa()) == 0);
 }
 
+TEST(a_row_is_coloured_pixel_by_pixel_and_nothing_beyond_it_is_written) {
+    std::vector<Colour> table(256);
+    for (int i = 0; i < 256; ++i) table[i] = {{uint8_t(i), uint8_t(255 - i), uint8_t(i * 7), 0}};
+    for (const int64_t count : {1, 5, 8, 9, 24, 31, 32, 50, 224}) {
+        const std::vector<uint8_t> index = bytes(count), photo = bytes(count * 3);
+        std::vector<uint8_t> plain, over;
+        for (int64_t i = 0; i < count * 3; ++i) plain.push_back(table[index[i / 3]].rgba[i % 3]);
+        for (int64_t i = 0; i < count * 3; ++i) over.push_back(blend(photo[i], plain[i], 128));
+        for (const Rows* path : paths()) {
+            std::vector<uint8_t> row(count * 3 + 32, 77);
+            path->colour(index.data(), table.data(), false, count, row.data());
+            HOLDS(std::equal(plain.begin(), plain.end(), row.begin()));
+            path->colour_over(index.data(), table.data(), false, photo.data(), 128, count, row.data());
+            HOLDS(std::equal(over.begin(), over.end(), row.begin()));
+            HOLDS(std::all_of(row.begin() + count * 3, row.end(), [](uint8_t byte) { return byte == 77; }));
+        }
+    }
+}
+
 TEST(all_paths_make_the_same_of_the_same) {
-    for (const int64_t count : {1, 2, 7, 8, 9, 31, 33, 64, 100, 257}) {
+    for (const int64_t count : {1, 2, 7, 8, 9, 16, 31, 32, 33, 56, 64, 100, 257}) {
         const std::vector<uint8_t> expected = everything(baseline::kRows, count);
         for (const Rows* path : paths()) HOLDS(everything(*path, count) == expected);
     }

@@ -14,4 +14,8 @@ enum class Filter { kBilinear, kBicubic };
 /// image or has no area, or when the channels differ.
 void resize(const Images& image, const Canvas& out, Filter filter, const Box* box, int threads = 0);
 
+/// The same pixels as resizing all of `image` to `size` and cutting the size of `out` at `corner`, without the work for
+/// what is cut off. Throws Error when that leaves the new picture, or when the channels differ.
+void resize_part(const Images& image, Size size, Place corner, const Canvas& out, Filter filter, int threads = 0);
+
 }  // namespace saccade
