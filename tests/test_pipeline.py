@@ -20,7 +20,7 @@ from PIL import Image
 from saccade.engine import decode, execute, pipeline, sinks
 from saccade.engine.contract import Maps, Preprocessing, Record, SaccadeError, UsageError, read_spec
 from saccade.engine.contract.program_file import read_contract
-from saccade.engine.pipeline import Look, RunOptions, programs, running
+from saccade.engine.pipeline import Look, RunOptions, explaining, programs
 
 QUIET = RunOptions(sheet_limit=0)
 
@@ -53,9 +53,10 @@ def test_a_run(runner: execute.Runner, photos: Path, tmp_path: Path):
     seen = []
     out = tmp_path / "out"
     listed = decode.list_photos([str(photos)])
-    result = pipeline.run(runner, listed, out, RunOptions(batch_size=3), lambda *counts: seen.append(counts))
-    assert (result.photos, result.failed, result.sheet) == (7, 0, out / "sheet.jpg")
-    assert seen == [(3, 0), (6, 0), (7, 0)]
+    result = pipeline.run(runner, listed, out, RunOptions(batch_size=3), seen.append)
+    assert (result.photos, result.failed, result.before, result.sheet) == (7, 0, 0, out / "sheet.jpg")
+    assert [(s.done, s.failed, s.finished) for s in seen] == [(3, 0, 0), (6, 0, 0), (7, 0, 0), (7, 0, 1)]
+    assert (seen[0].listed, seen[0].shards, seen[0].current, seen[-1].current) == (7, 1, (0,), ())
     table = sinks.read_evidence(out)
     assert table["path"].to_pylist() == [p.path for p in listed]
     assert table["label"].to_pylist() == ["bright"] * 4 + ["red"] * 3
@@ -75,7 +76,9 @@ def test_a_run(runner: execute.Runner, photos: Path, tmp_path: Path):
     assert info["photos"] == {"listed": 7, "done": 7, "failed": 0}
     assert read_spec(json.dumps(info["contract"])) == runner.spec
     assert info["runtime"] == "onnxruntime"
-    assert set(info["seconds"]) == {"total", "execute", "wait_for_write", "write"}
+    stages = {"decode", "execute", "render", "write", "wait_for_decode", "wait_for_write"}
+    assert set(info["seconds"]) == stages
+    assert all(info["seconds"][stage] > 0 for stage in ("decode", "execute", "write"))
 
 
 def test_what_the_network_predicts_is_what_was_drawn(runner: execute.Runner, photos: Path, tmp_path: Path):
@@ -193,7 +196,7 @@ def test_a_photo_that_is_gone_or_too_thin_has_no_overlay_and_stops_nothing(
 ):
     reading = decode.read_upright
 
-    def vanishing(path: str) -> npt.NDArray[np.uint8]:
+    def vanishing(path: str, name: str | None = None) -> npt.NDArray[np.uint8]:
         if path.endswith("3.png"):
             Path(path).unlink(missing_ok=True)
         return reading(path)
@@ -203,8 +206,9 @@ def test_a_photo_that_is_gone_or_too_thin_has_no_overlay_and_stops_nothing(
     assert table["error"].null_count == 7
     drawn = {p.name for p in (tmp_path / "out" / "overlays").rglob("*.grad_cam.jpg")}
     assert drawn == {f"{i}.png.grad_cam.jpg" for i in (0, 1, 2, 4, 5, 6)}
-    sink = object.__new__(running._Sink)
-    sink._options, sink._out = QUIET, tmp_path / "thin"
+    sink = object.__new__(explaining._Sink)
+    sink._job = explaining.Job(tmp_path / "thin", QUIET, 64, frozenset())
+    sink._storage = decode.Storage()
     record = Record(0, str(photos / "bright" / "0.png"), "0.png", view=(10.6, 0.0, 10.9, 64.0))
     sink._overlay(record, {"grad_cam": np.ones((8, 8), np.float32)}, {"grad_cam": (0.0, 1.0)})
     assert not (tmp_path / "thin").exists()
@@ -216,7 +220,7 @@ def test_a_photo_that_is_gone_or_too_thin_has_no_overlay_and_stops_nothing(
 class Stops:
     """A runner that raises at the third batch."""
 
-    runtime, device, precision, measured = "onnxruntime", "cpu", "float32", {}
+    runtime, device, precision, measured, origin = "onnxruntime", "cpu", "float32", {}, None
 
     def __init__(self, runner: execute.Runner, error: BaseException) -> None:
         self.spec, self._runner, self._error, self._calls = runner.spec, runner, error, 0
@@ -235,17 +239,22 @@ def test_what_was_finished_is_kept(
     runner: execute.Runner, photos: Path, tmp_path: Path, error: BaseException, said: str
 ):
     threads = threading.active_count()
+    options = dataclasses.replace(QUIET, batch_size=2, shard_size=4)
+    out = tmp_path / "out"
     with pytest.raises(type(error)):
-        run(Stops(runner, error), photos, tmp_path / "out", dataclasses.replace(QUIET, batch_size=2))  # pyright: ignore[reportArgumentType]
-    assert sinks.read_evidence(tmp_path / "out").num_rows == 4
-    assert status(tmp_path / "out")["status"] == said
-    assert status(tmp_path / "out")["photos"] == {"listed": 7, "done": 4, "failed": 0}
-    assert not list((tmp_path / "out").rglob("*.part*"))
+        run(Stops(runner, error), photos, out, options)  # pyright: ignore[reportArgumentType]
+    assert sinks.read_evidence(out).num_rows == 4
+    assert status(out)["status"] == said
+    assert status(out)["photos"] == {"listed": 7, "done": 4, "failed": 0}
+    assert not list(out.rglob("*.part*"))
     assert threading.active_count() == threads
+    whole = run(runner, photos, tmp_path / "whole", options)
+    assert run(runner, photos, out, options).equals(whole)
+    assert [start["before"] for start in status(out)["starts"]] == [0, 4]
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="asks Linux for the name of an open file")
-@pytest.mark.parametrize("place", ["evidence/", "overlays/", "sheet", "run"])
+@pytest.mark.parametrize("place", ["evidence/", "overlays/", ".sheet/", ".sheet-", ".run", "..manifest"])
 def test_a_full_disk(runner: execute.Runner, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str):
     """Wherever the disk is full: one error, no half file under a final name, no thread left."""
     threads, syncing = threading.active_count(), os.fsync
@@ -253,7 +262,7 @@ def test_a_full_disk(runner: execute.Runner, photos: Path, tmp_path: Path, monke
 
     def full(descriptor: int) -> None:
         file = os.path.relpath(os.readlink(f"/proc/self/fd/{descriptor}"), out)
-        if file.startswith((place, "." + place)):
+        if file.startswith(place):
             raise OSError(errno.ENOSPC, "No space left on device")
         syncing(descriptor)
 
@@ -264,11 +273,16 @@ def test_a_full_disk(runner: execute.Runner, photos: Path, tmp_path: Path, monke
     assert threading.active_count() == threads
     for picture in out.rglob("*.jpg"):
         Image.open(picture).load()
-    assert (out / "run.json").exists() == (place != "run")
-    assert len(list(out.rglob("*.parquet"))) == (place in ("overlays/", "sheet"))
+    begun = place not in (".run", "..manifest")
+    assert out.exists() == begun, "what did not begin leaves no trace"
+    assert len(list(out.rglob("*.parquet"))) == (place == ".sheet-")
     assert not (out / "sheet.jpg").exists()
-    if place != "run":
+    if begun:
         assert status(out)["status"] == "failed"
+    monkeypatch.undo()
+    run(runner, photos, out, RunOptions(batch_size=1, overlays=True))
+    assert (status(out)["status"], sinks.read_evidence(out).num_rows) == ("finished", 7)
+    Image.open(out / "sheet.jpg").load()
 
 
 def test_a_writer_that_fails_at_once_does_not_hang(
@@ -283,16 +297,10 @@ def test_a_writer_that_fails_at_once_does_not_hang(
     assert status(tmp_path / "out")["status"] == "failed"
 
 
-def test_evidence_of_two_runs_never_mixes(runner: execute.Runner, photos: Path, tmp_path: Path):
-    run(runner, photos, tmp_path / "out")
-    with pytest.raises(UsageError, match="holds evidence already"):
-        run(runner, photos, tmp_path / "out")
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (RunOptions(batch_size=0), "batch size must be 1 or more"),
+        (RunOptions(batch_size=0), "batch size must be a number from 1 on"),
         (RunOptions(target=-2), "target -2 is out of range"),
         (RunOptions(look=Look(scale="calibrated")), "carries no range for grad_cam; compile it with --calibrate"),
         (RunOptions(look=Look("rainbow")), "rainbow"),
@@ -366,11 +374,11 @@ def test_a_sheet_from_evidence_alone(runner: execute.Runner, photos: Path, tmp_p
 @pytest.mark.parametrize("info", [{}, {"contract": None}, {"contract": {"schema": 1}}, {"contract": [float("nan")]}])
 def test_a_run_file_of_somebody_else(runner: execute.Runner, photos: Path, tmp_path: Path, info: dict[str, Any]):
     run(runner, photos, tmp_path / "out")
-    (tmp_path / "out" / "run.json").write_text(json.dumps({"schema": 1, **info}))
+    (tmp_path / "out" / "run.json").write_text(json.dumps({"schema": 2, **info}))
     with pytest.raises(SaccadeError, match="load: the contract"):
         pipeline.sheet(tmp_path / "out", tmp_path / "sheet.png")
     contract = json.loads(runner.spec.to_json())
-    (tmp_path / "out" / "run.json").write_text(json.dumps({"schema": 1, "contract": contract, "options": [1]}))
+    (tmp_path / "out" / "run.json").write_text(json.dumps({"schema": 2, "contract": contract, "options": [1]}))
     assert pipeline.sheet(tmp_path / "out", tmp_path / "sheet.png", "true -- all of them") == 7
 
 
@@ -440,7 +448,7 @@ def test_a_narrower_precision_is_measured_on_the_photos(
             def narrow(inputs: Any) -> Any:
                 return [np.float32(sign * np.float16(o)) for o in exact(inputs)]
 
-            runner.session = narrow
+            runner._session = narrow
             runner.precision = precision
         return runner
 

@@ -55,7 +55,8 @@ def compile_program(
     ranges = (lambda candidate: calibrate(open_file(candidate), photos)) if photos else None
     with replacing(path) as temporary:
         return write_program(
-            model, methods, temporary, lambda c: open_file(c).run, to, layer, target, ranges, lowering, device
+            *(model, methods, temporary, lambda c: open_file(c).run, to, layer, target, ranges, lowering, device),
+            open_artefact=execute.open_artefact,
         )
 
 
@@ -77,7 +78,7 @@ def calibrate(
     """
     chosen = [photos[i] for i in evenly(len(photos), limit)]
     highs: dict[str, list[npt.NDArray]] = {m.name: [] for m in runner.spec.maps}
-    with decode.Decoder(chosen, runner.spec.preprocessing, 16) as batches:
+    with decode.Decoder(decode.batches_of(chosen, 16), runner.spec.preprocessing) as batches:
         for batch in batches:
             if len(batch.images) == 0:
                 continue
@@ -112,6 +113,7 @@ def open_program(
     trust: bool = False,
     force: bool = False,
     choices: Path | None = None,
+    threads: int | None = None,
 ) -> tuple[execute.Runner, str | None]:
     """Open a program for a run over photos, in the runtime that is the fastest for it.
 
@@ -125,6 +127,7 @@ def open_program(
         device, runtime, precision, trust: as `execute.load` takes them; runtime "auto" is the fastest one.
         force: run in a narrower precision even if it changes more than `contract.Agreement` allows.
         choices: the folder where choices are kept; None for nowhere.
+        threads: CPU threads of the runtime; None for all cores.
 
     Returns:
         The loaded program, and a line for people where something was measured.
@@ -136,7 +139,7 @@ def open_program(
     if precision not in (None, spec.precision):
         if runtime == "auto" and kind == "onnx":
             runtime = "openvino"
-        runner = execute.load(path, device, runtime, None, precision, trust, contract)
+        runner = execute.load(path, device, runtime, threads, precision, trust, contract)
         images = sample(photos, spec.preprocessing)
         batches = [images[i : i + batch_size] for i in range(0, len(images), batch_size)]
         exact = execute.load(path, device, contract=contract)
@@ -147,7 +150,7 @@ def open_program(
         return runner, f"{precision}: {found.describe()}"
     on_cpu = device == "cpu" or (device == "auto" and not execute.cuda_devices())
     if runtime != "auto" or not on_cpu or len(execute.candidates(kind)) == 1:
-        return execute.load(path, device, runtime, None, precision, trust, contract), None
+        return execute.load(path, device, runtime, threads, precision, trust, contract), None
     batch_size = min(batch_size, SAMPLE)
     choice = execute.remembered(choices, contract, batch_size) if choices else None
     said = None
@@ -155,7 +158,7 @@ def open_program(
         images = sample(photos, spec.preprocessing)
         choice = execute.fastest(path, contract, images, batch_size, choices, target)
         said = f"runtime: {choice.describe()}"
-    runner = execute.load(path, device, choice.runtime if choice else "auto", None, precision, trust, contract)
+    runner = execute.load(path, device, choice.runtime if choice else "auto", threads, precision, trust, contract)
     if choice is not None:
         runner.measured["runtimes"] = dataclasses.asdict(choice)
     return runner, said
@@ -168,7 +171,7 @@ def sample(photos: Sequence[decode.Photo], preprocessing: Preprocessing) -> U8:
         SaccadeError: none of them can be read.
     """
     chosen = [photos[i] for i in evenly(len(photos), SAMPLE)]
-    with decode.Decoder(chosen, preprocessing, 16) as batches:
+    with decode.Decoder(decode.batches_of(chosen, 16), preprocessing) as batches:
         images = np.concatenate([batch.images for batch in batches])
     if len(images) == 0:
         raise SaccadeError(f"decode: none of {len(chosen)} photos could be read; give a folder of photos")
@@ -177,4 +180,4 @@ def sample(photos: Sequence[decode.Photo], preprocessing: Preprocessing) -> U8:
 
 def evenly(count: int, limit: int) -> list[int]:
     """`limit` of `count` indices, spread evenly."""
-    return [int(i) for i in np.unique(np.linspace(0, count - 1, min(count, limit)).round())] if limit and count else []
+    return [int(i) for i in np.linspace(0, count - 1, min(count, limit)).round()] if limit and count else []

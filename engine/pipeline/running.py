@@ -1,245 +1,328 @@
-"""A run: photos are decoded, explained and written at the same time."""
+"""A run: shard after shard, here or by workers, gone on with where it stopped, with a sheet at its end."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import hashlib
 import json
 import os
+import socket
+import tempfile
+import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy.typing as npt
+import numpy as np
 
-from .. import decode, execute, render, sinks
-from ..contract import Batch, Maps, PhotoError, Record, SaccadeError, Spec, UsageError
-from ..render import Caption, Gallery, Look
+from .. import decode, execute, sinks
+from ..contract import SaccadeError, UsageError
+from ..render import Caption, Gallery
+from .crew import Crew
+from .explaining import Job, Task, has_shown, job_to_json, work
+from .folder import MANIFEST, RunFolder
+from .options import WITHOUT_EFFECT, WORTH_A_PROCESS, RunOptions, RunResult, Standing, check_options, shard_size
+from .processes import Process
 from .programs import evenly
-from .sheets import SHEET_LIMIT, check_look, comparable, title_of
+from .sheets import sheet, title_of
 
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How to run a program over photos.
-
-    Attributes:
-        target: what to explain, as `execute.Runner.run` takes it for all images; None for the program's choice.
-        batch_size: photos for one call of the program.
-        decode: "fast" (JPEG at reduced scale) or "exact" (the model library's own pixels).
-        look: colormap, scaling and opacity of pictures.
-        overlays: whether to write one picture for each photo and map.
-        keep: "small" or "full", see `sinks.EvidenceWriter`.
-        sheet_limit: photos on the sheet, spread evenly over the run; 0 for no sheet.
-        threads: decoding threads; None for one per core.
-    """
-
-    target: Any = None
-    batch_size: int = 16
-    decode: Literal["fast", "exact"] = "fast"
-    look: Look = field(default_factory=Look)
-    overlays: bool = False
-    keep: Literal["small", "full"] = "small"
-    sheet_limit: int = SHEET_LIMIT
-    threads: int | None = None
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a run did: photos seen, photos that failed (their rows carry the error), seconds, the sheet if any."""
-
-    photos: int
-    failed: int
-    seconds: float
-    sheet: Path | None
-
-
-def check_options(spec: Spec, options: RunOptions) -> None:
-    """See that a program can be run so; `run` does it too.
-
-    Raises:
-        UsageError: an option does not fit the program.
-    """
-    if options.batch_size < 1:
-        raise UsageError(f"run: batch size must be 1 or more; got {options.batch_size}")
-    if spec.pixels != "uint8":
-        raise UsageError(
-            f"run: {spec.model} was compiled for ascent, to change a picture (saccade dream); it has no maps"
-        )
-    execute.program_inputs(spec, 1, options.target)
-    check_look(spec, options.look)
+_REFRESH = 2.0
+"""Seconds between two writes of run.json while a run is at work."""
 
 
 def run(
     runner: execute.Runner,
     photos: Sequence[decode.Photo],
-    out: str | os.PathLike[str],
+    out: str | os.PathLike[str] | RunFolder,
     options: RunOptions | None = None,
-    on_progress: Callable[[int, int], None] = lambda done, failed: None,
+    on_progress: Callable[[Standing], None] = lambda standing: None,
+    asked: Mapping[str, Any] | None = None,
 ) -> RunResult:
     """Run a program over photos: evidence, a contact sheet and, if wanted, an overlay for each photo.
 
-    The next batches decode while this one runs, and the one before is being written; each queue is bounded, so that
-    memory does not grow with the number of photos.
+    The manifest is cut into shards. A shard is whole or absent, so that a run which was killed goes on with the shards
+    that are missing; that it was, and how often, makes no difference to a byte of the evidence.
 
     Args:
         runner: a loaded program.
-        photos: the manifest, of `decode.list_photos`.
-        out: a folder without a run in it.
-        on_progress: called with (photos done, photos failed) after each batch.
+        photos: the manifest.
+        out: a folder without a run in it, or with one of the same program, photos and options, which is gone on with.
+        on_progress: called after each batch and each shard.
+        asked: what the photos were named by; goes into run.json (see `RunFolder.manifest`).
 
     Raises:
-        UsageError: the folder holds a run, or an option does not fit the program.
-        SaccadeError: something could not be written. Shards that were finished stay readable.
+        UsageError: the folder holds another run, another process is at work in it, or an option does not fit the
+            program.
+        SaccadeError: something could not be written, or the source of the photos went away. What was finished is kept;
+            the same call goes on with it.
     """
     options = options or RunOptions()
-    out, spec = Path(out), runner.spec
-    check_options(spec, options)
-    gallery = Gallery(spec, options.look, evenly(len(photos), options.sheet_limit))
-    writer = sinks.EvidenceWriter(out, spec, options.keep)
-    state = _RunFile(out, runner, options, len(photos))
-    state.write("running")
-    started = time.perf_counter()
-    try:
+    check_options(runner.spec, options)
+    with contextlib.ExitStack() as stack:
+        folder = out if isinstance(out, RunFolder) else stack.enter_context(RunFolder(out))
+        manifest = photos if isinstance(photos, decode.Manifest) else _kept(folder, photos)
+        return _Run(runner, manifest, folder, options, on_progress, asked).go()
+
+
+def _kept(folder: RunFolder, photos: Sequence[decode.Photo]) -> decode.Manifest:
+    """A list of photos as the folder's manifest, or beside it where the run that is there has one."""
+    if folder.found is None:
+        return folder.manifest({}, lambda path: decode.keep_manifest(path, photos))
+    with tempfile.TemporaryDirectory(prefix="saccade-") as beside:
+        # Which are compared by their digests, as all that a run has to have in common with the one that is there.
+        return decode.keep_manifest(Path(beside, MANIFEST), photos)
+
+
+class _Run:
+    """One start of a run."""
+
+    def __init__(
+        self,
+        runner: execute.Runner,
+        photos: decode.Manifest,
+        folder: RunFolder,
+        options: RunOptions,
+        on_progress: Callable[[Standing], None],
+        asked: Mapping[str, Any] | None,
+    ) -> None:
+        self._runner, self._photos, self._folder, self._options = runner, photos, folder, options
+        self._on_progress, self._asked = on_progress, asked
+        size = shard_size(len(photos), options.shard_size)
+        shown = frozenset(evenly(len(photos), options.sheet_limit))
+        self._job = Job(folder.path, self._shared(options, 1), size, shown)
+        self._shards = -(-len(photos) // size)
+        self._started, self._clock, self._written = time.time(), time.monotonic(), 0.0
+        self._lines: dict[int, tuple[int, int]] = {}
+        self._open: dict[int, tuple[int, int]] = {}
+        self._seconds: Counter[str] = Counter()
+        self._aside: dict[int, str] = {}
+        self._before = 0
+        self._lock = threading.Lock()
+        self._same = self._what_is_the_same()
+        self._fixed = self._what_does_not_change()
+        self._starts = (folder.found or {}).get("starts", [])[-99:]
+        self._here = {
+            "host": socket.gethostname(),
+            "process": os.getpid(),
+            "began": self._started,
+            "versions": execute.versions(runner.runtime),
+        }
+        self._done = self._failed = 0
+
+    def go(self) -> RunResult:
+        found = self._folder.found or {}
+        if found:
+            self._folder.check_same(found.get("same", {}), self._same)
+            self._photos = decode.Manifest(self._folder.path / MANIFEST)
+            self._look_for_what_is_there()
+            self._before = self._done
+        waiting = [n for n in range(self._shards) if n not in self._lines]
+        picture = self._folder.path / "sheet.jpg"
+        if found.get("status") == "finished" and not waiting:
+            return self._result(picture if picture.exists() else None)
+        # What is left to be refused is so before the run that is there is removed.
+        sinks.evidence_schema(self._runner.spec, self._options.keep, self._photos.further)
+        if not found:
+            self._folder.begin(self._photos)
+        self._write("running")
+        try:
+            self._work(waiting, killed=found.get("status") == "running")
+            drawn = self._draw(picture) if self._job.shown else False
+        except BaseException as error:
+            with contextlib.suppress(SaccadeError):
+                self._look_for_what_is_there()  # a worker that was stopped between its shard's rename and its word
+            with contextlib.suppress(SaccadeError):
+                self._write("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+            raise
+        self._write("finished")
+        sinks.remove_cells(self._folder.path)
+        return self._result(picture if drawn else None)
+
+    def _work(self, shards: list[int], killed: bool) -> None:
+        """Have the shards worked on, here or by workers."""
+        options, workers = self._options, self._options.workers
+        if workers is None:
+            # A run that was killed may have been so by one of its photos.
+            workers = int(killed or len(shards) * self._job.size >= WORTH_A_PROCESS or options.engine == "ray")
+        if not (workers and shards and self._runner.origin):
+            work(self._runner, self._photos, self._job, map(Task, shards), self._hear)
+            return
         with contextlib.ExitStack() as stack:
-            batches = stack.enter_context(
-                decode.Decoder(photos, spec.preprocessing, options.batch_size, options.decode, options.threads)
-            )
-            stack.enter_context(writer)
-            sink = stack.enter_context(_Sink(writer, gallery, out, options))
-            for batch in batches:
-                with state.timed("execute"):
-                    maps = runner.run(batch.images, options.target) if len(batch.images) else None
-                with state.timed("wait_for_write"):
-                    sink.put(batch, maps)
-                state.count(batch)
-                on_progress(state.done, state.failed)
-        state.seconds["write"] = sink.seconds
-        sheet = None
-        if options.sheet_limit and gallery.cells:
-            sheet = out / "sheet.jpg"
-            sinks.write_picture(sheet, gallery.draw(title_of(spec), state.describe(len(gallery.cells))))
-    except BaseException as error:
-        with contextlib.suppress(SaccadeError):
-            state.write("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
-        raise
-    state.write("finished")
-    return RunResult(state.done, state.failed, time.perf_counter() - started, sheet)
+            stack.callback(self._folder.sweep)  # one that is ended may be writing
+            if options.engine == "ray":
+                from .ray_workers import Cluster
 
+                cluster = stack.enter_context(Cluster(self._runner.device, options.workers, options.threads))
+                count, start = min(cluster.workers, len(shards)), cluster.start
+                shared = dataclasses.replace(options, threads=cluster.threads)
+            else:
+                count, start = min(workers, len(shards)), Process
+                shared = self._shared(options, count)
+            words = job_to_json(self._runner, self._photos.path, dataclasses.replace(self._job, options=shared))
+            self._runner.release()
+            crew = Crew(functools.partial(start, words), self._photos, self._job.size, count)
+            for event in stack.enter_context(contextlib.closing(crew.work(shards))):
+                self._hear(event)
 
-class _RunFile:
-    """run.json, and the counts and times that go into it."""
+    def _hear(self, event: dict[str, Any]) -> None:
+        with self._lock:
+            self._take(event)
+            self._on_progress(self.standing())
+            if time.monotonic() - self._written >= _REFRESH:
+                self._write("running")
 
-    def __init__(self, out: Path, runner: execute.Runner, options: RunOptions, photos: int) -> None:
-        self._out, self._runner, self._options, self._photos = out, runner, options, photos
-        self._started = time.time()
-        self.done = self.failed = 0
-        self.seconds: dict[str, float] = {}
+    def _take(self, event: dict[str, Any]) -> None:
+        if "lost" in event:
+            for shard in event["lost"]:
+                self._open.pop(shard, None)
+        elif "batch" in event:
+            done, failed = self._open.get(event["shard"], (0, 0))
+            self._open[event["shard"]] = done + event["batch"], failed + event["failed"]
+        elif "photos" in event:
+            self._open.pop(event["shard"], None)
+            sinks.append_shard(self._folder.path, event)
+            self._count(event)
 
-    def count(self, batch: Batch) -> None:
-        self.done += len(batch.records)
-        self.failed += sum(r.error is not None for r in batch.records)
+    def _count(self, line: Mapping[str, Any]) -> None:
+        self._lines[line["shard"]] = line["photos"], line["failed"]
+        self._done += line["photos"]
+        self._failed += line["failed"]
+        self._seconds.update(line.get("seconds", {}))
+        if "aside" in line:
+            self._aside[line["shard"]] = line["aside"]
 
-    @contextlib.contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+    def _look_for_what_is_there(self) -> None:
+        """Count the shards that are on the disk and were not counted yet, as those of earlier starts."""
+        lines = sinks.read_shards(self._folder.path)
+        for shard in sorted(sinks.finished_shards(self._folder.path) - self._lines.keys()):
+            size = min(self._job.size, len(self._photos) - shard * self._job.size)
+            if lines.get(shard, {}).get("photos") != size:  # killed between the shard's rename and its line
+                photos, failed = sinks.count_rows(self._folder.path, shard)
+                if photos != size:
+                    raise SaccadeError(
+                        f"run: shard {shard} in {self._folder.path} has {photos} rows for {max(size, 0)} photos of the "
+                        "manifest; remove its file, and it is made again"
+                    )
+                lines[shard] = {"shard": shard, "photos": photos, "failed": failed}
+                sinks.append_shard(self._folder.path, lines[shard])
+            self._open.pop(shard, None)
+            self._count(lines[shard])
 
-    def write(self, status: str) -> None:
+    def standing(self) -> Standing:
+        running = self._open.values()
+        return Standing(
+            listed=len(self._photos),
+            done=self._done + sum(done for done, _ in running),
+            failed=self._failed + sum(failed for _, failed in running),
+            before=self._before,
+            shards=self._shards,
+            finished=len(self._lines),
+            current=tuple(sorted(self._open)),
+            seconds=time.monotonic() - self._clock,
+        )
+
+    def _shared(self, options: RunOptions, workers: int) -> RunOptions:
+        """The options of each of so many workers: together they have one thread for each core."""
+        threads = options.threads or (os.cpu_count() or 1 if workers > 1 else None)
+        return dataclasses.replace(options, threads=threads and max(1, threads // workers))
+
+    def _what_is_the_same(self) -> dict[str, Any]:
+        """What has to be the same for a run to be gone on with: all that its bytes depend on."""
+        spec, runner = self._runner.spec, self._runner
+        options = {k: v for k, v in self._options.to_json().items() if k not in WITHOUT_EFFECT}
+        look = options.pop("look")
+        return {
+            **options,
+            **look,
+            "shard_size": self._job.size,
+            "columns": _short(",".join(sinks.evidence_schema(spec, "small", self._photos.further).names)),
+            "program": f"{spec.model} {_short(spec.hash)}",
+            "classes": _short(json.dumps(spec.classes)),
+            "runtime": runner.runtime,
+            "device": runner.device,
+            "precision": runner.precision,
+            "photos": self._photos.digest[:19],
+        }
+
+    def _what_does_not_change(self) -> dict[str, Any]:
+        """What run.json says of the whole start: it is written every other second."""
+        return {
+            "contract": json.loads(self._runner.spec.to_json()),
+            "program": self._runner.origin and os.path.abspath(self._runner.origin.path),
+            "same": self._same,
+            "asked": self._asked,
+            "options": self._options.to_json(),
+            "runtime": self._runner.runtime,
+            "device": self._runner.device,
+            "precision": self._runner.precision,
+            "measured": self._runner.measured,
+        }
+
+    def _write(self, status: str) -> None:
+        standing = self.standing()
+        self._written = time.monotonic()
+        here = {**self._here, "before": self._before, "seconds": round(standing.seconds, 3)}
         sinks.write_run(
-            self._out,
+            self._folder.path,
             {
                 "status": status,
-                "contract": json.loads(self._runner.spec.to_json()),
-                "options": dataclasses.asdict(self._options),
-                "runtime": self._runner.runtime,
-                "device": self._runner.device,
-                "precision": self._runner.precision,
-                "measured": self._runner.measured,
-                "photos": {"listed": self._photos, "done": self.done, "failed": self.failed},
-                "seconds": {"total": time.time() - self._started, **self.seconds},
+                **self._fixed,
+                "photos": {"listed": standing.listed, "done": standing.done, "failed": standing.failed},
+                "shards": {
+                    "all": self._shards,
+                    "finished": standing.finished,
+                    "size": self._job.size,
+                    "current": list(standing.current),
+                    "aside": {str(k): v for k, v in self._aside.items()},
+                },
+                "seconds": {k: round(v, 3) for k, v in sorted(self._seconds.items())},
+                "updated": time.time(),
+                "starts": [*self._starts, here],
             },
         )
 
-    def describe(self, shown: int) -> str:
-        failed = f", {self.failed} could not be read" if self.failed else ""
-        some = f" {shown} of them are shown, spread evenly." if shown < self.done - self.failed else ""
-        return f"{self.done:,} photos{failed}.{some}"
-
-
-class _Sink:
-    """Writes batches on a thread of its own while the next one runs; at most two wait."""
-
-    def __init__(self, writer: sinks.EvidenceWriter, gallery: Gallery, out: Path, options: RunOptions) -> None:
-        self._writer, self._gallery, self._out, self._options = writer, gallery, out, options
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="saccade-write")
-        self._pool = ThreadPoolExecutor(options.threads or os.cpu_count() or 1, thread_name_prefix="saccade-overlay")
-        self._waiting: deque[Future[None]] = deque()
-        self.seconds = 0.0
-
-    def __enter__(self) -> _Sink:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def _draw(self, path: Path) -> bool:
+        """The contact sheet; whether there is anything on it."""
+        standing = self.standing()
+        said = f"{standing.done:,} photos"
+        said += f", {standing.failed} could not be read." if standing.failed else "."
         try:
-            while self._waiting and kind is None:
-                self._waiting.popleft().result()
-        finally:
-            # What was handed over is still written: after Ctrl-C it is part of what was finished.
-            self._thread.shutdown(wait=True)
-            self._pool.shutdown(wait=True, cancel_futures=True)
+            gallery = self._gallery()
+        except (SaccadeError, TypeError, KeyError, ValueError):  # a shard was made again, or came from elsewhere
+            names = ", ".join("'" + self._photos[i].name.replace("'", "''") + "'" for i in sorted(self._job.shown))
+            with contextlib.suppress(UsageError):  # none of them could be read
+                sheet(self._folder.path, path, f"name IN ({names})", look=self._options.look, subtitle=said)
+                return True
+            return False
+        if not gallery.cells:
+            return False
+        if len(gallery.cells) < standing.done - standing.failed:
+            said += f" {len(gallery.cells)} of them are shown, spread evenly."
+        sinks.write_picture(path, gallery.draw(title_of(self._runner.spec), said))
+        return True
 
-    def put(self, batch: Batch, maps: Maps | None) -> None:
-        """Hand over a batch; waits while two are being written. Raises what writing raised."""
-        while len(self._waiting) > 1:
-            self._waiting.popleft().result()
-        self._waiting.append(self._thread.submit(self._write, batch, maps))
+    def _gallery(self) -> Gallery:
+        """The photos that the shards have kept for the sheet."""
+        gallery = Gallery(self._runner.spec, self._options.look, self._job.shown)
+        shards = (shard for shard in range(self._shards) if has_shown(self._job, shard))
+        kept = sinks.read_cells(self._folder.path, shards)
+        if gallery.look.scale == "batch" and (cells := list(kept)):  # scaled over all that is shown
+            captions, images, maps = zip(*cells, strict=True)
+            together = {name: np.concatenate([m[name] for m in maps]) for name in maps[0]}
+            kept = iter([([c for part in captions for c in part], np.concatenate(images), together)])
+        for captions, images, maps in kept:
+            gallery.add([Caption(**caption) for caption in captions], images, maps)
+        return gallery
 
-    def _write(self, batch: Batch, maps: Maps | None) -> None:
-        start = time.perf_counter()
-        self._writer.write(batch, maps)
-        if maps is not None:
-            self._gallery.add(self._captions(batch, maps), batch.images, maps.maps)
-            if self._options.overlays:
-                self._overlays(batch, maps)
-        self.seconds += time.perf_counter() - start
+    def _result(self, sheet: Path | None) -> RunResult:
+        return RunResult(
+            self._done, self._failed, self._before, time.monotonic() - self._clock, sheet, dict(self._aside)
+        )
 
-    def _captions(self, batch: Batch, maps: Maps) -> list[Caption]:
-        spec = self._gallery.spec
-        sure = spec.confidence(maps.logits)
-        return [
-            Caption(r.index, r.name, r.label, said, None if sure is None else float(sure[i]), comparable(spec, said))
-            for i, (r, said) in enumerate(zip(batch.good, spec.answers(maps.logits), strict=True))
-        ]
 
-    def _overlays(self, batch: Batch, maps: Maps) -> None:
-        drawn = [m for m in self._gallery.spec.maps if m.kind != "activations"]
-        ranges = {m.name: self._gallery.ranges(m, maps.maps[m.name]) for m in drawn}
-        jobs = []
-        for i, record in enumerate(batch.good):
-            limits = {name: (float(r[i, 0]), float(r[i, 1])) for name, r in ranges.items()}
-            own = {name: values[i] for name, values in maps.maps.items()}
-            jobs.append(self._pool.submit(self._overlay, record, own, limits))
-        for job in jobs:
-            job.result()
-
-    def _overlay(self, record: Record, maps: dict[str, npt.NDArray], limits: dict[str, tuple[float, float]]) -> None:
-        look = self._options.look
-        pictures = {  # a layer's channels have no one place on the photo: one grey picture for each
-            name: render.channel_mosaic(values, limit=None) for name, values in maps.items() if name not in limits
-        }
-        # The photo may have gone since it was decoded, or the view be thinner than a pixel: the row has the rest.
-        with contextlib.suppress(PhotoError, UsageError):
-            photo = decode.read_upright(record.path) if limits else None
-            for name, shown in limits.items():
-                assert record.view is not None
-                pictures[name] = render.overlay_on_photo(
-                    maps[name], photo, record.view, shown, look.colormap, look.opacity, threads=1
-                )
-        for name, picture in pictures.items():
-            sinks.write_picture(sinks.overlay_path(self._out, record.name, name), picture)
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

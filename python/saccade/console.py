@@ -1,9 +1,12 @@
-"""What the command line prints, and where."""
+"""What the command line prints, where, and with which exit code it ends."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import Any
+
+NOTHING_DONE, USAGE, SOME_FAILED, FOUND, STOPPED = 1, 2, 3, 4, 130
 
 
 def complain(message: str) -> None:
@@ -13,7 +16,10 @@ def complain(message: str) -> None:
 
 
 def print_out(what: Any) -> None:
-    """Print a table, or text as it stands; nothing is cut or wrapped where nobody looks at a terminal."""
+    """Print text as it stands, or a table; nothing is cut or wrapped where nobody looks at a terminal."""
+    if isinstance(what, str):  # without rich, for which a run would wait
+        print(what, flush=True)
+        return
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True, markup=False)
@@ -23,6 +29,9 @@ def print_out(what: Any) -> None:
 
 
 def status(text: str) -> Any:
+    """A line on the terminal while something takes its time; nothing where nobody looks."""
+    if not sys.stderr.isatty():
+        return contextlib.nullcontext()
     from rich.console import Console
     from rich.text import Text
 

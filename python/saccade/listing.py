@@ -1,32 +1,32 @@
-"""What the command line prints: tables, the proof, the progress of a run."""
+"""What the command line prints: tables, a proof, a bar.
+
+rich is imported by what draws with it alone: a run's first picture would wait 60 ms for it.
+"""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console, Group
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as RichProgress
-from rich.table import Table
-from rich.text import Text
-
-from .engine.contract import SaccadeError, Spec, UsageError
+from .engine.contract import Spec
 
 if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
+
     from .doctor import Finding
     from .engine.compiler import Network
     from .engine.compiler.methods import Method
-    from .engine.pipeline import RunResult
-
-_RUN_FILES = ("sheet.jpg", "evidence", "overlays", "run.json")  # the last one says that the others are a run's
 
 
 def layer_table(network: Network) -> Group:
     """Every module call in the order of execution, with its output's shape."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
     default = network.default_layer()
     title = f"{network.name}: input {_shape(network.input_shape)}"
     if default:
@@ -43,6 +43,9 @@ def layer_table(network: Network) -> Group:
 
 def method_table(methods: Mapping[str, Method]) -> Table:
     """Every method, what it shows and at which layer."""
+    from rich.table import Table
+    from rich.text import Text
+
     where = {"input": "the input", "features": "a layer", "pooled": "the pooled layer"}
     table = Table(box=None)
     for name in ("method", "at", "what it shows"):
@@ -62,6 +65,10 @@ def proof_lines(spec: Spec, out: Path) -> str:
             f"  {m.name} [N, {_shape(m.shape)}]: {m.method} at {m.layer}; differs from autograd by {exact:.0e} in "
             f"float64, as a file in {spec.precision} by {file['max']:.0e} of the maximum"
         )
+    if artefact := spec.proof.get("artefact"):
+        lines.append(
+            f"  logits: differ from those of the file that was given by {artefact['logits']:.0e} of the largest"
+        )
     counts = spec.proof["convolutions"]
     lines.append(f"  convolutions: {counts['network']} in the network, {counts['program']} in the program")
     if spec.precision != "float32":
@@ -76,6 +83,9 @@ def proof_lines(spec: Spec, out: Path) -> str:
 
 def findings_table(findings: Sequence[Finding]) -> Table:
     """The doctor's report."""
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, show_header=False)
     for finding in findings:
         sign = Text("✓", "green") if finding.good else Text("✗", "red")
@@ -84,91 +94,73 @@ def findings_table(findings: Sequence[Finding]) -> Table:
     return table
 
 
-class Progress:
-    """The bar of a run, with its rate, the time left and the failures; silent where stderr is no terminal.
-
-    Call it with (photos done, photos failed).
-    """
-
-    def __init__(self, total: int) -> None:
-        self._console = Console(stderr=True, highlight=False)
-        self._bar = RichProgress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            _Rate(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[failed]}"),
-            console=self._console,
-            disable=not self._console.is_terminal,
-        )
-        self._task = self._bar.add_task("photos", total=total, failed="")
-
-    def __enter__(self) -> Progress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def __call__(self, done: int, failed: int) -> None:
-        self._bar.update(self._task, completed=done, failed=f"[red]{failed} failed[/red]" if failed else "")
-
-    def finish(self, result: RunResult, out: Path) -> None:
-        """Say what was done and which files to open."""
-        rate = result.photos / result.seconds if result.seconds else 0.0
-        failed = f", {result.failed} failed (their rows say why)" if result.failed else ""
-        lines = [f"{result.photos:,} photos in {result.seconds:.1f} s ({rate:.1f} per second){failed}"]
-        lines += [f"  {result.sheet}"] if result.sheet else []
-        lines.append(f"  {out / 'evidence'}")
-        print("\n".join(lines))
-
-
 class Steps:
-    """The bar of a dream; call it with (steps done, all steps)."""
+    """The bar of a dream, with its rate and the time left; call it with (steps done, all steps).
+
+    Nothing where stderr is no terminal; rich is imported with the first report that leaves something to do.
+    """
 
     def __init__(self) -> None:
-        console = Console(stderr=True, highlight=False)
-        columns = (TextColumn("steps"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = RichProgress(*columns, console=console, disable=not console.is_terminal)
-        self._task = self._bar.add_task("steps", total=None)
+        self._drawn: Any = None
 
-    def __enter__(self) -> Steps:
-        self._bar.start()
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        if self._drawn is not None:
+            self._drawn.stop()
 
     def __call__(self, done: int, steps: int) -> None:
-        self._bar.update(self._task, completed=done, total=steps)
+        if self._drawn is None:
+            if done >= steps or not sys.stderr.isatty():
+                return
+            self._drawn = _draw_bar()
+            self._task = self._drawn.add_task("steps", total=steps)
+            self._drawn.start()
+        self._drawn.update(self._task, completed=done, total=steps)
 
 
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.1f}/s" if task.speed else "")
+def _draw_bar() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Any) -> Text:
+            return Text(f"{task.speed:.1f}/s" if task.speed else "")
+
+    return RichProgress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True, highlight=False),
+    )
 
 
-def make_room(out: Path, overwrite: bool) -> None:
-    """See that OUT holds no run: with `overwrite` the run's own files are removed, and nothing else.
+def rows_table(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Table:
+    """The answer to a question: numbers to the right, shares with three places, lists by their length."""
+    from rich.table import Table
+    from rich.text import Text
 
-    Raises:
-        UsageError: OUT is a file; there is a run, and it was not said to replace it; or there are files in the way
-            that are no run's.
-        SaccadeError: it cannot be emptied.
-    """
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"run: {out} is a file; expected a folder for the results")
-    there = [out / name for name in _RUN_FILES if os.path.lexists(out / name)]
-    if there and not (out / "run.json").is_file():
-        raise UsageError(f"run: {out} holds {there[0].name!r}, which is no run's; choose another folder")
-    if there and not overwrite:
-        raise UsageError(f"run: {out} holds a run already; choose another folder, or --overwrite")
-    for path in there:
-        try:
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-        except OSError as error:
-            raise SaccadeError(f"run: cannot remove {path}: {error.strerror}; choose another folder") from None
+    found = list(rows)
+    table = Table(box=None, pad_edge=False)
+    for name in names:
+        numeric = all(isinstance(row[name], int | float | None) for row in found)
+        table.add_column(Text(name), justify="right" if numeric else "left")
+    for row in found:
+        table.add_row(*(Text(_cell(row[name])) for name in names))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return f"[{len(value)} values]"
+    return "" if value is None else f"{value:,}" if isinstance(value, int) and abs(value) > 9999 else str(value)
 
 
 def _shape(shape: Sequence[int]) -> str:

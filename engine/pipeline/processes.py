@@ -1,0 +1,71 @@
+"""Workers that are processes of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import threading
+from typing import Any
+
+from ..contract import SaccadeError
+from .crew import Cause, Heard
+
+
+class Process:
+    """A worker in a process; a `crew.Transport`.
+
+    Args:
+        job: what `job_to_json` gave.
+        heard: takes what it says.
+    """
+
+    def __init__(self, job: dict[str, Any], heard: Heard) -> None:
+        try:
+            self._process = subprocess.Popen(
+                # Not from the folder that one happens to be in (-P): a file there may be called like a module.
+                [sys.executable, "-P", "-c", "from saccade.engine.pipeline.worker import main; main()"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+                process_group=0,  # Ctrl-C is for the one who started it
+            )
+        except OSError as error:
+            raise SaccadeError(f"run: cannot start a worker process: {error.strerror}; run it again") from error
+        self.say(job)
+        self._listener = threading.Thread(target=self._listen, args=(heard,), daemon=True)
+        self._listener.start()
+
+    def say(self, words: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(json.dumps(words) + "\n")
+            self._process.stdin.flush()
+
+    def cause(self) -> Cause:
+        code, see = self._process.wait(), "its reason, if it gave one, is above"
+        if code >= 0:
+            return Cause(f"ended with exit code {code}", "left", see)
+        with contextlib.suppress(ValueError):
+            return Cause(f"was ended by {signal.Signals(-code).name}", "killed", see)
+        return Cause(f"was ended by signal {-code}", "killed", see)
+
+    def end(self) -> None:
+        self._process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # one that waits for a disk cannot be ended now
+            self._process.wait(5)
+            self._listener.join()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):
+                pipe.close()  # pyright: ignore[reportOptionalMemberAccess]
+
+    def _listen(self, heard: Heard) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            # What is no message was cut as it died, or printed by a library before standard output was ours.
+            with contextlib.suppress(ValueError):
+                heard(json.loads(line))
+        heard(None)
