@@ -16,6 +16,7 @@ import torch
 from ..contract import Maps, Spec, UsageError
 from ..contract.program_file import Format, append_contract
 from ..contract.spec import Precision
+from .artefact import RunArtefact, prove_artefact
 from .emit import emit
 from .folding import fold_batch_norm
 from .methods import Method, method
@@ -43,6 +44,7 @@ def write_program(
     calibrate: Callable[[Path], Mapping[str, tuple[float, float]]] | None = None,
     lowering: Lowering | None = None,
     device: str = "cpu",
+    open_artefact: Callable[[Path, frozenset[str]], RunArtefact] | None = None,
 ) -> Spec:
     """Compile explanations of a model into one program file, and prove it.
 
@@ -58,6 +60,8 @@ def write_program(
         calibrate: gives fixed ranges for the maps, for the contract, by running the file over photos.
         lowering: half precision; None for float32.
         device: "cpu" or "cuda", what an AOTInductor program is compiled for; the others run on both.
+        open_artefact: opens the file that the network was read from in its own runtime, for the proof, if it
+            has no other operators than these.
 
     Returns:
         The contract that the file carries.
@@ -81,6 +85,11 @@ def write_program(
         raise UsageError("compile: --calibrate needs maps of a class, region or outputs; units and ascents have none")
     _check_target(model.network, goal)
     requests = make_requests(model.network, methods, layer, goal)
+    artefact = None
+    if model.network.artefact is not None:
+        assert open_artefact is not None, "no proof without the artefact's own runtime"
+        run_artefact = open_artefact(model.network.artefact.path, model.network.artefact.operators)
+        artefact = prove_artefact(model.network, model.preprocessing, run_artefact)
     explained = [model.network.layer(goal.layer)] if goal.layer else []
     network, folding = fold_batch_norm(model.network, model.preprocessing, {r.node for r in requests}.union(explained))
     requests, preprocessing = make_requests(network, methods, layer, goal), model.preprocessing
@@ -111,6 +120,8 @@ def write_program(
         proof = prove(network, traced, preprocessing, requests, goal, open_file(candidate), lowering)
         if folding is not None:
             proof["folding"] = folding
+        if artefact is not None:
+            proof["artefact"] = artefact
         calibration = calibrate(candidate) if calibrate else None
         spec = append_contract(body, to, dataclasses.replace(spec, proof=proof, calibration=calibration))
         shutil.copyfile(body, path)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ..contract import ModelOptions, Preprocessing, SaccadeError, UsageError
 from ..contract.spec import Interpolation
 from .exported import load_exported
+from .importers import ENDINGS, load_onnx, load_torchscript
 from .network import Network, import_module
 
 _SEED = 0  # of `--weights random`: the same network every time
@@ -39,9 +40,10 @@ def load_model(model: str, weights: str = "pretrained", options: ModelOptions | 
     """Find and load a model.
 
     Args:
-        model: `torchvision/NAME`, `timm/NAME`, a `.pt2` exported program, or `package.module:function`.
+        model: `torchvision/NAME`, `timm/NAME`, `package.module:function`, or a file: a `.pt2` exported program, an
+            `.onnx` network or a TorchScript `.pt`.
         weights: "pretrained" (the library's own download), "random" (seeded), or a state dict's file
-            (`.safetensors`, or `.pth`/`.pt` loaded with weights_only).
+            (`.safetensors`, or `.pth`/`.pt` loaded with weights_only); a file of a network has its own.
         options: overrides of the input's description.
 
     Raises:
@@ -54,12 +56,15 @@ def load_model(model: str, weights: str = "pretrained", options: ModelOptions | 
         return _torchvision(name, weights, options)
     if library == "timm" and name:
         return _timm(name, weights, options)
-    if model.endswith(".pt2"):
-        return _exported(Path(model), options)
+    if model.endswith((*ENDINGS, ".pt2")):
+        if weights not in ("pretrained", "random"):
+            raise UsageError(f"model {model}: it has weights of its own; leave --weights {weights} out")
+        return _of_file(Path(model), options)
     if ":" in model:
         return _function(model, weights, options)
     raise UsageError(
-        f"model {model!r}: expected torchvision/NAME, timm/NAME, a .pt2 exported program or package.module:function"
+        f"model {model!r}: expected torchvision/NAME, timm/NAME, package.module:function, or a file: .onnx, a "
+        "TorchScript .pt or an exported .pt2"
     )
 
 
@@ -139,9 +144,11 @@ def _timm(name: str, weights: str, options: ModelOptions) -> Model:
     return _finish(module, f"timm/{name}", base, options, _imagenet_classes())
 
 
-def _exported(path: Path, options: ModelOptions) -> Model:
-    program = load_exported(path)
-    network = Network(path.stem, program, None)
+def _of_file(path: Path, options: ModelOptions) -> Model:
+    if path.suffix == ".pt2":
+        network = Network(path.stem, load_exported(path), None)
+    else:
+        network = (load_onnx if path.suffix == ".onnx" else load_torchscript)(path, options.input_size)
     channels, height, width = network.input_shape
     base = Preprocessing(
         height,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import logging
 import operator
 import warnings
 from collections import OrderedDict
@@ -18,6 +19,7 @@ from torch.export.graph_signature import OutputKind
 
 from ..contract import UsageError
 from .adjoints import FORWARD
+from .artefact import Artefact
 from .layouts import Layout, layout_of
 
 _TRACE_BATCH = 3  # the batch size while exporting; proof.py checks others
@@ -72,12 +74,16 @@ class Network:
         input_shape: (C, H, W).
         num_outputs: K.
         output_size: (h, w) of a segmentation's logits, else None.
-        module: the nn.Module it came from, or None for an exported program; only the eager reference uses it.
+        module: the nn.Module it came from, or None where there is only a file; only the eager reference uses it.
+        artefact: the file of another runtime that it came from, or None.
     """
 
-    def __init__(self, name: str, program: ExportedProgram, module: nn.Module | None) -> None:
+    def __init__(
+        self, name: str, program: ExportedProgram, module: nn.Module | None, artefact: Artefact | None = None
+    ) -> None:
         self.name = name
         self.module = module
+        self.artefact = artefact
         program = program.run_decompositions({})  # makes in-place operators functional, keeps composite ones
         self.graph = program.graph
         self.state, self.input = _state_and_input(name, program)
@@ -286,13 +292,23 @@ def import_module(module: nn.Module, name: str, input_shape: tuple[int, int, int
     Raises:
         UsageError: torch.export cannot capture it, or its output is not [N, K].
     """
+    return Network(name, capture(module, name, input_shape), module)
+
+
+def capture(module: nn.Module, name: str, input_shape: tuple[int, int, int]) -> ExportedProgram:
+    """Export a module with a free batch size; see `import_module`."""
     module = module.eval().requires_grad_(False)
     dtype = next((p.dtype for p in module.parameters()), torch.float32)
     example = torch.zeros(_TRACE_BATCH, *input_shape, dtype=dtype)
+    chatty = logging.getLogger("torch._subclasses.fake_tensor")
+    level = chatty.level
+    chatty.setLevel(logging.CRITICAL)  # what does not fit is said below, in one line
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the exporter's own deprecations are not our user's concern
-            program = torch.export.export(module, (example,), dynamic_shapes=({0: Dim("N", min=1)},))
+            return torch.export.export(module, (example,), dynamic_shapes=({0: Dim("N", min=1)},))
+    except UsageError:  # an importer's own
+        raise
     except Exception as error:
         reason = (str(error).strip().splitlines() or [""])[0]
         if "Constraints violated" in reason:  # len(x) is a number to the exporter
@@ -301,7 +317,8 @@ def import_module(module: nn.Module, name: str, input_shape: tuple[int, int, int
             f"compile: torch.export cannot capture {name} with input {list(input_shape)}: "
             f"{type(error).__name__}: {reason}"
         ) from error
-    return Network(name, program, module)
+    finally:
+        chatty.setLevel(level)
 
 
 def _state_and_input(name: str, program: ExportedProgram) -> tuple[dict[str, Tensor], fx.Node]:

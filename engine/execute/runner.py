@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,6 +25,16 @@ RUNTIMES = {
 """The kind of a program file → the runtimes that run it, its own first: the one that it was proven in."""
 
 
+@dataclass(frozen=True)
+class Origin:
+    """How a program was loaded, so that another process can load it in the same way: arguments of `load`."""
+
+    path: str
+    device: str
+    runtime: str
+    precision: Precision
+
+
 class Runner:
     """A loaded program.
 
@@ -41,7 +52,22 @@ class Runner:
         self.precision = precision
         self.measured: dict[str, Any] = {}
         """What was measured before it was chosen; a run writes it down."""
-        self.session = session
+        self._session: Session | None = session
+        self.origin: Origin | None = None
+        """Where it comes from; None if it was not made by `load`."""
+
+    @property
+    def session(self) -> Session:
+        """What runs it."""
+        if self._session is None:
+            assert self.origin is not None
+            self._session = load(**vars(self.origin), trust=True).session
+        return self._session
+
+    def release(self) -> None:
+        """Give back its memory, where it can be loaded again: that is done when it is run next."""
+        if self.origin is not None:
+            self._session = None
 
     def run(self, images: npt.NDArray[np.uint8 | np.float32], target: Any = None, region: Any = None) -> Maps:
         """Explain a batch.
@@ -152,4 +178,6 @@ def load(
         from .torchscript_session import open_session
     narrower: dict[str, Any] = {} if wanted == spec.precision else {"precision": wanted}  # OpenVINO's alone
     session, used = open_session(Path(path), spec, device, threads, **narrower)
-    return Runner(spec, chosen, used, wanted, session)
+    runner = Runner(spec, chosen, used, wanted, session)
+    runner.origin = Origin(os.path.abspath(path), used, chosen, wanted)
+    return runner

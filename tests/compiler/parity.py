@@ -26,6 +26,8 @@ from saccade.engine.contract.program_file import Format
 METHODS = ("grad-cam", "saliency", "activations")
 RUNTIMES: tuple[Format, ...] = ("onnx", "torchscript")
 BATCHES = (1, 3, 8)
+TIE = 0.2
+"""The most by which one photo's map may be off, in relative L2, where a ReLU or a max pool is at a tie."""
 Arrays = dict[str, npt.NDArray]
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
@@ -220,12 +222,23 @@ def measured(got: Arrays, exact: Arrays) -> Measured:
 
 
 def rms_within_eager(program: Measured, plain: Measured, name: str) -> bool:
-    """The bound of a map in float32 over many photos: 3 times eager's own RMS error, plus 1e-5."""
-    return program.rms(name) <= 3 * plain.rms(name) + 1e-5
+    """The bound of a map in float32 over many photos: 3 times eager's own RMS error, plus 1e-5.
+
+    The worst photo of each 32 is left out on both sides, and held to what a ReLU at a tie may do. Which photos have
+    one depends on the order of a sum, and so on the CPU: of 64, mobilenet_v3_small's saliency had a median of 7e-6 and
+    one photo of 1e-2 on one machine, of 1e-1 on another, and that photo was the whole RMS.
+    """
+
+    def most(errors: npt.NDArray[np.float64]) -> float:
+        kept = np.sort(errors)[: len(errors) - len(errors) // 32]
+        return float(np.sqrt(np.mean(np.square(kept))))
+
+    ours, theirs = program.relative[name], plain.relative[name]
+    return most(ours) <= 3 * most(theirs) + 1e-5 and bool(ours.max() <= TIE)
 
 
 def median_within_eager(program: Measured, plain: Measured, name: str) -> bool:
     """The same over few photos: their RMS is that of the one photo whose ReLU is at a tie, in eager or in the program,
     so the median is held to the bound, and each photo to what is no tie any more.
     """
-    return program.median(name) <= 3 * plain.median(name) + 1e-5 and bool(program.relative[name].max() <= 0.2)
+    return program.median(name) <= 3 * plain.median(name) + 1e-5 and bool(program.relative[name].max() <= TIE)

@@ -211,7 +211,14 @@ def test_parity_bounds_see_a_wrong_runtime():
         assert not within(bad, plain, "saliency")
     one = MAPS.copy()
     one[0] *= 1.5
-    assert not parity.median_within_eager(parity.measured({"saliency": one}, exact), plain, "saliency")
+    for within in (parity.rms_within_eager, parity.median_within_eager):
+        assert not within(parity.measured({"saliency": one}, exact), plain, "saliency")
+    many = {"saliency": np.repeat(MAPS[:1], 64, axis=0)}
+    plain = parity.measured({"saliency": many["saliency"] * np.float32(1 + 1e-6)}, many)
+    for photos, fine in ((2, True), (3, False)):  # a tie on one photo in 32 is no fault; on more it is
+        tied = many["saliency"] * np.float32(1 + 1e-6)
+        tied[:photos] *= 1.1
+        assert parity.rms_within_eager(parity.measured({"saliency": tied}, many), plain, "saliency") == fine
 
 
 def test_drawn_pictures_are_what_they_are_called():

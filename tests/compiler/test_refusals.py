@@ -149,7 +149,7 @@ def test_operator_that_the_onnx_exporter_does_not_know(tmp_path: Path):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("resnet18", "expected torchvision/NAME, timm/NAME, a .pt2"),
+        ("resnet18", "expected torchvision/NAME, timm/NAME, package.module:function, or a file"),
         ("torchvision/resnet19", "torchvision has no such model; near it: resnet18"),
         ("timm/resnet19", "timm has no such model; near it: resnet18"),
         ("torchvision/fasterrcnn_resnet50_fpn", "is no classifier of single pictures"),
