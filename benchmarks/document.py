@@ -55,10 +55,39 @@ def page(results: Mapping[str, Mapping[str, Any]]) -> str:
     parts = [HEAD]
     for name, result in bench.items():
         parts += price(name, result)
-    parts += figures(results)
+    timed = {name: r for name, r in results.items() if r["benchmark"] not in ("soak", "shortcuts")}
+    parts += figures(timed)
+    if "shortcuts" in results:
+        later = {name: r for name, r in results.items() if r["benchmark"] == "shortcuts" and name != "shortcuts"}
+        parts += shortcuts(results["shortcuts"], later)
+    parts += soaks({name: r for name, r in results.items() if r["benchmark"] == "soak"})
     for name, result in bench.items():
         parts += tables(name, result)
     return "\n".join(parts).rstrip() + "\n"
+
+
+# ---- long runs ----------------------------------------------------------------------------------------------------
+
+
+def soaks(results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What long runs promise, and whether they kept it."""
+    if not results:
+        return
+    yield "## Soaks\n"
+    yield "What `make soak` did to long runs ([docs/runs.md](runs.md)), and whether they kept what they promise.\n"
+    yield "| soak | with | promise | |"
+    yield "|---|---|---|---|"
+    for name, result in results.items():
+        settings = ", ".join(f"{k} {v}" for k, v in result["settings"].items())
+        for promise, held in result["promises"].items():
+            yield _row(f"`{name}`", settings, promise, "held" if held else "**broken**")
+    yield ""
+    yield "| soak | figure | |"
+    yield "|---|---|---|"
+    for name, result in results.items():
+        for figure, value in result["figures"].items():
+            yield _row(f"`{name}`", figure, str(value))
+    yield ""
 
 
 # ---- what an explanation costs ------------------------------------------------------------------------------------
@@ -128,6 +157,69 @@ def plot(groups: Sequence[Mapping[str, Any]], path: Path, where: str) -> None:
         axis.tick_params(axis="y", length=0, labelsize=8)
     figure.suptitle(f"Time ÷ eager model(x), lower is better\n{where}", fontsize=10, x=0.02, ha="left")
     save(figure, path)
+
+
+# ---- does the audit tell the truth? -------------------------------------------------------------------------------
+
+
+def shortcuts(result: Mapping[str, Any], later: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What the audit says of networks with planted shortcuts and without, beside what is so; and of later series."""
+    found, settings = result["summary"], result["settings"]
+    counts = "; ".join(f"{n} {what}" for what, n in found["counts"].items() if n)
+    yield "## Does the audit tell the truth?\n"
+    yield f"{settings['networks']} small networks of drawn scenes: {counts}. Thresholds were chosen on the kinds"
+    yield f"{', '.join(settings['tuning kinds'])} and half of the clean networks; the others are untouched. In brackets"
+    yield "the 95 % interval over networks. How it is made is in [benchmarks/README.md](../benchmarks/README.md).\n"
+    yield "| on | AUROC | planted thing first | called shortcut | clean ones called shortcut | flips and fall, ρ |"
+    yield "|---|---|---|---|---|---|"
+    columns = ("auroc", "planted_first", "relies_flagged", "clean_flagged", "spearman")
+    sets = result["real"]["sets"] if result["real"] else {}
+    for name, part in {"untouched": found["untouched"], "tuning": found["tuning"], **sets}.items():
+        yield _row(f"{name}, real pictures" if name in sets else name, *(_figure(part[c]) for c in columns))
+    for name, series in later.items():
+        of = f"{series['settings']['networks']} others, never seen before (`{name}`)"
+        yield _row(of, *(_figure(series["summary"]["untouched"][c]) for c in columns))
+    yield "\n| asked for on the untouched | |\n|---|---|"
+    yield from (_row(claim, met) for claim, met in result["figures"].items())
+    yield "\n| kind | relies | fall: least, median, most | AUROC | first | called | maps alone | attributes alone |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for name, part in [*found["kinds"].items(), *((f"{s} %", p) for s, p in found["strengths"].items())]:
+        mark = " (tuning)" if part["tuning"] == [True] else ""
+        baselines = (_figure(part["baselines"][b]) for b in ("spray", "correlation"))
+        own = (_figure(part[c]) for c in ("auroc", "planted_first", "relies_flagged"))
+        relies, fall = f"{part['relies']} of {part['networks']}", ", ".join(f"{v:.2f}" for v in part["fall"])
+        yield _row(f"{name}{mark}", relies, fall, *own, *baselines)
+    yield ""
+    if found["decoys"]["networks"]:
+        yield from _decoys(found["decoys"])
+        for name, series in later.items():
+            flagged = _figure(series["summary"]["decoys"]["flagged"])
+            yield f"Of `{name}` {flagged} of {series['summary']['decoys']['networks']} are called a shortcut.\n"
+    for title, part in (("drawn scenes", found), ("real pictures", result["real"])):
+        if part and part["failures"]:
+            yield f"<details><summary>Where it is wrong: {title}</summary>\n"
+            yield "| network | | fall | verdict | first suspect |\n|---|---|---|---|---|"
+            for f in part["failures"]:
+                yield _row(f"`{f['network']}`", f["why"], f"{f['fall']:.2f}", f["verdict"], f["first"] or "–")
+            yield "\n</details>\n"
+
+
+def _decoys(found: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{found['networks']} clean networks were also shown images in which something that they disregard goes with"
+    yield "the label: who only looks at the images cannot tell them from those that rely on it.\n"
+    yield "| called shortcut | AUROC, relies against these | maps alone | attributes alone |"
+    yield "|---|---|---|---|"
+    baselines = (_figure(found["baselines"][b]) for b in ("spray", "correlation"))
+    yield _row(_figure(found["flagged"]), _figure(found["auroc"]), *baselines)
+    yield ""
+
+
+def _figure(figure: Mapping[str, Any]) -> str:
+    """A figure with its interval; a dash where it cannot be said."""
+    if figure["value"] is None:
+        return "–"
+    known = figure["low"] is not None
+    return f"{figure['value']:.2f}" + (f" ({figure['low']:.2f} to {figure['high']:.2f})" if known else "")
 
 
 # ---- everything else ----------------------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ class Job:
         """The command line and its folder of results."""
         out = self.scratch / f"saccade-{overlays}-{mode}"
         command = [str(Path(sys.executable).with_name("saccade")), "run", str(self.program), str(self.photos)]
-        command += ["-o", str(out), "--overwrite", "--batch-size", str(self.batch), "--decode", mode]
+        command += ["-o", str(out), "--restart", "--batch-size", str(self.batch), "--decode", mode]
         return command + ["--overlays"] * overlays, out
 
     def peer(self, overlays: bool, workers: int = 0, maps: bool = False) -> tuple[list[str], Path]:

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import os
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -46,6 +48,22 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).resolve().parent / "results"
 DATA = ROOT.parent / "shared" / "data"
 """Photos and trained weights, no part of the project; a benchmark that needs them says so where they are absent."""
+
+
+def onnxruntime_folder() -> Path:
+    """Where the library is that Python runs."""
+    import onnxruntime
+
+    return Path(onnxruntime.__file__).parent / "capi"
+
+
+def cmake_build(source: Path, folder: Path, *options: str, target: str = "all") -> None:
+    """Configure and build a CMake project, optimised, with the tools of this environment; "install" installs it too."""
+    environment = os.environ | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    configure = ["cmake", "-S", str(source), "-B", str(folder), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", *options]
+    for command in (configure, ["cmake", "--build", str(folder), "--target", target]):
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+
 
 # ---- time ---------------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@
 # The machine has Python, torch with CUDA, torchvision, cmake, ninja, nvcc, pybind11 and scikit-build-core. Everything
 # else travels as wheels in the folder wheels/ (kept out of the repository), made where there is a network by
 #
-#     pip download --python-version 3.12 --only-binary=:all: --no-deps -d wheels typer pydantic … (see WANTED below)
+#     pip download --python-version 3.12 --only-binary=:all: --no-deps -d wheels click rich … (see WANTED below)
 #
 # onnxruntime-gpu's wheel is larger than what travels at once: split -b 60M it into wheels/NAME.whl.part-aa, -ab, …; each
 # call of this script keeps the parts that it finds in $WHEELS; the one that finds wheels/NAME.whl.sha256 too joins them.
@@ -21,9 +21,8 @@ DEVICE=cpu
 nvidia-smi -L 2>/dev/null && DEVICE=cuda
 NETWORKS=${NETWORKS:-"torchvision/resnet18 torchvision/resnet50"}
 ROUNDS=${ROUNDS:-15}
-WANTED="typer pydantic pydantic_core annotated_types typing_inspection annotated_doc shellingham rich markdown_it_py \
-mdurl pygments pyarrow duckdb safetensors timm huggingface_hub onnx onnxscript onnx_ir ml_dtypes psutil pytest \
-hypothesis sortedcontainers iniconfig pluggy"
+WANTED="click rich markdown_it_py mdurl pygments pyarrow duckdb safetensors timm huggingface_hub onnx onnxscript onnx_ir \
+ml_dtypes psutil pytest hypothesis sortedcontainers iniconfig pluggy"
 
 say() { printf '\n== %s (%s s)\n' "$*" "$SECONDS"; }
 # One step's failure is told and written down, and the next is tried: device time is dear.
