@@ -5,14 +5,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 NATIVE := CMakeLists.txt setup.py pyproject.toml $(wildcard csrc/*/*.cpp csrc/*/*.cu csrc/*/*.h csrc/*/*.inc csrc/include/saccade/*)
-CXX_FILES := $(wildcard csrc/*/*.cpp csrc/*/*.cu csrc/*/*.h csrc/include/saccade/*.h tests/cpp/*.cpp tests/cpp/*.h)
+CXX_FILES := $(wildcard csrc/*/*.cpp csrc/*/*/*.cpp csrc/*/*.cu csrc/*/*.h csrc/*/*/*.h csrc/include/saccade/* tests/cpp/*.cpp \
+	tests/cpp/*.h tests/fuzz/*.cpp tests/fuzz/*.h tests/embedding/consumer/*.c* benchmarks/cpp/*.cpp \
+	examples/*/*.cpp examples/*/*.h examples/*/*.c)
 
-.PHONY: help demo test test-python test-cpp test-slow lint format bench clean
+.PHONY: help demo test test-python test-cpp test-slow soak fuzz lint format bench clean
 
 help:
 	@echo "make demo      set up, then tanks in the woods: the whole job on drawn scenes, offline"
-	@echo "make test      set up, then the tests: Python, and C++ under AddressSanitizer and UBSan"
+	@echo "make test      set up, then the tests: Python, and C++ under AddressSanitizer, UBSan and ThreadSanitizer"
 	@echo "make test-slow the full parity matrix: every network, 64 photos, every runtime"
+	@echo "make soak      long runs that are killed, starved and repeated; half an hour of fuzzing: over an hour"
+	@echo "make fuzz      a minute of fuzzing the readers of program files (FUZZ_SECONDS=60; needs clang)"
 	@echo "make lint      ruff, pyright, clang-format"
 	@echo "make bench     the benchmarks (see benchmarks/README.md)"
 
@@ -42,13 +46,29 @@ test-python: $(VENV)/.developing
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(VENV)/.developing
-	$(BIN)/python -m pytest tests/compiler/test_parity_*.py -m "slow or data"
+	$(BIN)/python -m pytest tests/compiler/test_parity_*.py tests/compiler/test_imports.py -m "slow or data"
+
+soak: $(VENV)/.developing
+	$(BIN)/python benchmarks/soak.py kills memory growth resume
+	$(BIN)/python benchmarks/steady.py
+	$(BIN)/python tests/fuzz/run.py --seconds 1800 --results benchmarks/results
+
+FUZZ_SECONDS ?= 60
+fuzz: $(VENV)/.made
+	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
+
+# $(call sanitized,FOLDER,SANITIZERS): the C++ tests, built and run in build/FOLDER.
+COMMA := ,
+define sanitized
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cmake -S . -B build/$(1) -G Ninja -DCMAKE_BUILD_TYPE=Debug \
+		-DSACCADE_PYTHON=OFF -DSACCADE_TESTS=ON -DSACCADE_CUDA=OFF -DSACCADE_SANITIZE=$(2)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cmake --build build/$(1)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ctest --test-dir build/$(1) --output-on-failure
+endef
 
 test-cpp: $(VENV)/.made
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cmake -S . -B build/asan -G Ninja -DCMAKE_BUILD_TYPE=Debug \
-		-DSACCADE_PYTHON=OFF -DSACCADE_TESTS=ON -DSACCADE_CUDA=OFF -DSACCADE_SANITIZE=address,undefined
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cmake --build build/asan
-	$(BIN)/ctest --test-dir build/asan --output-on-failure
+	$(call sanitized,asan,address$(COMMA)undefined)
+	$(call sanitized,tsan,thread)
 
 lint: $(VENV)/.developing
 	$(BIN)/ruff check .
@@ -68,7 +88,7 @@ bench: $(VENV)/.developing
 		--runtime onnxruntime --runtime openvino -o benchmarks/results/bench-cpu-saliency.json
 	$(BIN)/saccade bench torchvision/resnet18 --batch 8 --runtime torchscript --runtime aotinductor --no-peers \
 		-o benchmarks/results/bench-cpu-torch.json
-	for name in render top_k startup pipeline folder; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in render top_k startup pipeline folder embedding; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 	$(BIN)/python benchmarks/document.py
 
 clean:

@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import inspect
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
+from saccade.engine import decode
 from saccade.engine.contract import Spec
 from saccade.engine.contract.program_file import append_contract, read_contract
 
@@ -133,6 +135,23 @@ def benchmark_module() -> Callable[[str], ModuleType]:
     return load
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """The chromium of this machine, without a window and without a word to anybody."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("there is no chromium on this machine")
+    flags = (
+        *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    )
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium, args=flags)
+        yield browser
+        browser.close()
+
+
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Seven photos of two labels; their squares differ in place, size and colour."""
@@ -142,6 +161,18 @@ def photos(tmp_path: Path) -> Path:
         colour = ((255, 255, 255), (255, 0, 0))[i % 2]
         draw((96 + i, 64), (8 * i, 10, 8 * i + 12 + 3 * i, 50), colour, i).save(path)
     return tmp_path / "photos"
+
+
+@pytest.fixture
+def many(photos: Path, tmp_path: Path) -> list[decode.Photo]:
+    """94 photos, two of them unreadable; the seven of `photos`, linked."""
+    folder, files = tmp_path / "many", sorted(photos.rglob("*.png"))
+    folder.mkdir()
+    for i in range(92):
+        os.link(files[i % 7], folder / f"{i:03}.png")
+    (folder / "030.jpg").write_bytes(b"\xff\xd8\xff broken")
+    (folder / "050.jpg").write_bytes(b"")
+    return decode.list_photos([str(folder)])
 
 
 class Said(NamedTuple):

@@ -22,6 +22,7 @@ from saccade.engine.contract.program_file import read_contract
 
 Say = Callable[..., Any]
 SIZE = ("--input-size", "32")
+SECTIONS = ("What to ask", "Pictures", "Speed", "The explanation", "The model")
 
 
 # ---- layers, doctor -----------------------------------------------------------------------------------------------
@@ -76,7 +77,21 @@ def test_help_and_no_words(saccade_says: Say):
     assert said.code == 0
     for command in ("layers", "compile", "run", "sheet", "doctor", "demo"):
         assert command in said.out
-    assert saccade_says("nonsense").code == 2
+    assert saccade_says("nonsense").complaint == "No such command 'nonsense'. See saccade --help"
+    said = saccade_says()
+    assert (said.code, said.out) == (2, "")
+    assert "First steps:\n" in said.err
+
+
+def test_help_of_a_command_has_sections_and_defaults(saccade_says: Say):
+    said = saccade_says("run", "--help")
+    assert (said.code, said.err) == (0, "")
+    titles = [line for line in said.out.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert titles == [f"{t}:" for t in ("Positional arguments", "Options", *SECTIONS)]
+    speed = said.out.partition("Speed:\n")[2].partition("\n\n")[0]
+    assert "--batch-size" in speed
+    assert "[default: 16; 1<=x<=4096]" in speed
+    assert "--mean" not in speed
 
 
 # ---- compile ------------------------------------------------------------------------------------------------------

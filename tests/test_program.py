@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import io
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -205,3 +208,15 @@ def test_the_package_shows_its_names():
         assert getattr(saccade, name).__name__ == name
     with pytest.raises(AttributeError, match="module 'saccade' has no attribute 'explain'"):
         _ = saccade.explain  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_nothing_is_reported_to_anybody(program: Path, tmp_path: Path):
+    """ONNX Runtime 1.29 writes who it is for its reports as soon as it starts; on CI it does not."""
+    code = f"import saccade, numpy; saccade.load({str(program)!r})(numpy.zeros((1, 32, 32, 3), 'uint8'))"
+    env = {name: value for name, value in os.environ.items() if name not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    env |= dict.fromkeys(("TMPDIR", "HOME", "XDG_CACHE_HOME"), str(tmp_path / "home")) | {
+        "PYTHONDONTWRITEBYTECODE": "1"
+    }
+    (tmp_path / "home").mkdir()
+    subprocess.run([sys.executable, "-c", code], env=env, check=True)
+    assert list((tmp_path / "home").rglob("*")) == []

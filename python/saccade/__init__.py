@@ -13,11 +13,16 @@ Importing this package loads nothing heavy; what is named below is loaded when i
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .engine.contract import PhotoError, SaccadeError, Spec, UsageError
     from .program import Explanation, Program, compile, dream, filters, layers, load
+
+# From 1.29 on ONNX Runtime reports to its maker unless this is set before it is first imported. Other people's photos
+# are nobody's business; who wants the reports sets it to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 

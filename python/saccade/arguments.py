@@ -3,161 +3,146 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import typer
+import click
 
 from .engine.contract.errors import UsageError
+from .help import option, together
 
 if TYPE_CHECKING:
     from .engine.contract import ModelOptions
 
-_MODEL = "The model"
-ModelArgument = Annotated[
-    str,
-    typer.Argument(
-        help="torchvision/NAME, timm/NAME, a .pt2 exported program, or package.module:function that returns an "
-        "nn.Module.",
-        metavar="MODEL",
-        show_default=False,
-    ),
-]
-Weights = Annotated[
-    str,
-    typer.Option(
-        help="pretrained (the library's own download), random (seeded), or a state dict: .safetensors, .pth.",
-        rich_help_panel=_MODEL,
-    ),
-]
-InputSize = Annotated[
-    str | None,
-    typer.Option(help="The network's input in pixels, 224 or 200x320 (height x width).", rich_help_panel=_MODEL),
-]
-Resize = Annotated[
-    Literal["crop", "stretch"] | None,
-    typer.Option(
+MODEL, EXPLANATION, ASK, PICTURES, SPEED = "The model", "The explanation", "What to ask", "Pictures", "Speed"
+
+# ---- the model ----------------------------------------------------------------------------------------------------
+
+model = click.argument(
+    "model",
+    metavar="MODEL",
+    help="torchvision/NAME, timm/NAME, package.module:function that returns an nn.Module, or a file: an .onnx network, "
+    "a TorchScript .pt or a .pt2 exported program.",
+)
+input_size = option(
+    "--input-size", section=MODEL, help="The network's input in pixels, 224 or 200x320 (height x width)."
+)
+preparation = together(
+    option(
+        "--resize",
+        type=click.Choice(["crop", "stretch"]),
+        section=MODEL,
         help="crop: scale the shorter side and cut out the centre; stretch: scale to the input size.",
-        rich_help_panel=_MODEL,
     ),
-]
-Shorter = Annotated[
-    int | None,
-    typer.Option(min=1, help="Length of the shorter side before the crop, in pixels.", rich_help_panel=_MODEL),
-]
-Interpolation = Annotated[
-    Literal["bilinear", "bicubic"] | None, typer.Option(help="How photos are scaled.", rich_help_panel=_MODEL)
-]
-Mean = Annotated[
-    str | None,
-    typer.Option(help="Subtracted from pixels in 0..1, for each channel: 0.485,0.456,0.406", rich_help_panel=_MODEL),
-]
-Std = Annotated[str | None, typer.Option(help="Divided by after that: 0.229,0.224,0.225", rich_help_panel=_MODEL)]
-Classes = Annotated[
-    Path | None, typer.Option(help="A text file with a class name on each line.", rich_help_panel=_MODEL)
-]
-Method = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--method",
-        "-m",
-        help="grad-cam (which regions speak for the class), saliency (which pixels change the score), activations "
-        "(what a layer gives), or another of saccade methods. May be repeated: they share one forward pass.",
-        show_default="grad-cam",
-        rich_help_panel="The explanation",
+    option(
+        "--shorter",
+        type=click.IntRange(min=1),
+        section=MODEL,
+        help="Length of the shorter side before the crop, in pixels.",
     ),
-]
-LayerName = Annotated[
-    str | None,
-    typer.Option(
+    option(
+        "--interpolation",
+        type=click.Choice(["bilinear", "bicubic"]),
+        section=MODEL,
+        help="How photos are scaled.",
+    ),
+    option("--mean", section=MODEL, help="Subtracted from pixels in 0..1, for each channel: 0.485,0.456,0.406"),
+    option("--std", section=MODEL, help="Divided by after that: 0.229,0.224,0.225"),
+)
+classes = option("--classes", type=Path, section=MODEL, help="A text file with a class name on each line.")
+
+
+def loaded(weights: str) -> Any:
+    """How a model is loaded: its weights, which default to `weights`, and its input's size."""
+    return together(
+        option(
+            "--weights",
+            default=weights,
+            section=MODEL,
+            help="pretrained (the library's own download), random (seeded), or a state dict: .safetensors, .pth. A "
+            "file has its own.",
+        ),
+        input_size,
+    )
+
+
+# ---- the photos -----------------------------------------------------------------------------------------------------
+
+photos = click.argument(
+    "photos",
+    nargs=-1,
+    required=True,
+    metavar="PHOTOS...",
+    help="Folders, files, patterns such as 'day1/*.jpg', lists (.csv, .parquet), tars, data sets and URLs.",
+)
+
+# ---- the explanation ----------------------------------------------------------------------------------------------
+
+method = option(
+    "--method",
+    "-m",
+    multiple=True,
+    section=EXPLANATION,
+    show_default="grad-cam",
+    help="grad-cam (which regions speak for the class), saliency (which pixels change the score), activations (what a "
+    "layer gives), or another of saccade methods. May be repeated: they share one forward pass.",
+)
+explained = together(
+    method,
+    option(
         "--layer",
+        section=EXPLANATION,
         help="The layer to look at (see saccade layers); by default the last block before pooling.",
-        rich_help_panel="The explanation",
     ),
-]
-TargetKind = Annotated[
-    str | None,
-    typer.Option(
-        "--target",
-        help="What is explained: class (which one, is said when it runs), top-5 (the five likeliest at once), region "
-        "(of a segmentation), outputs (of a regression) or unit:LAYER (a channel or unit of an inner layer).",
-        show_default="class, or region of a segmentation",
-        rich_help_panel="The explanation",
+)
+
+# ---- pictures -----------------------------------------------------------------------------------------------------
+
+look = together(
+    option(
+        "--colormap",
+        type=click.Choice(["viridis", "turbo", "inferno", "gray", "jet"]),
+        default="viridis",
+        section=PICTURES,
+        help="Colours of the maps.",
     ),
-]
-To = Annotated[
-    Literal["onnx", "torchscript", "aotinductor"],
-    typer.Option(
-        help="What the program is for: onnx (.onnx: ONNX Runtime, OpenVINO, browsers), torchscript (.ts: torch), "
-        "aotinductor (.pt2: torch, native code for this kind of machine).",
-        rich_help_panel="Speed",
-    ),
-]
-CompilePrecision = Annotated[
-    Literal["float32", "float16", "bfloat16"],
-    typer.Option(
-        help="What convolutions and matrix products work in. What the narrower ones change in maps and predictions is "
-        "measured, shown, and refused where it is too much.",
-        rich_help_panel="Speed",
-    ),
-]
-CompileDevice = Annotated[
-    Literal["cpu", "cuda"],
-    typer.Option(help="Where the program is proven, and what aotinductor compiles for.", rich_help_panel="Speed"),
-]
-RunPrecision = Annotated[
-    Literal["float32", "float16", "bfloat16"] | None,
-    typer.Option(
-        help="Run a float32 program in OpenVINO with less precision, where the CPU has it; what that changes on these "
-        "photos is measured first.",
-        show_default="the program's own",
-        rich_help_panel="Speed",
-    ),
-]
-Force = Annotated[
-    bool,
-    typer.Option("--force", help="Take less precision even if it changes too much.", rich_help_panel="Speed"),
-]
-Trust = Annotated[
-    bool,
-    typer.Option(
-        "--trust",
-        help="Run a .pt2 program: it is native code and can do whatever you can.",
-        rich_help_panel="Speed",
-    ),
-]
-Colormap = Annotated[
-    Literal["viridis", "turbo", "inferno", "gray", "jet"],
-    typer.Option(help="Colours of the maps.", rich_help_panel="Pictures"),
-]
-Scale = Annotated[
-    Literal["image", "batch", "calibrated"],
-    typer.Option(
+    option(
+        "--scale",
+        type=click.Choice(["image", "batch", "calibrated"]),
+        default="image",
+        section=PICTURES,
         help="What the brightest colour stands for: each map's own maximum, the batch's, or the fixed range that "
         "compile --calibrate wrote into the program.",
-        rich_help_panel="Pictures",
     ),
-]
-Device = Annotated[
-    Literal["auto", "cpu", "cuda"], typer.Option(help="Where the program runs.", rich_help_panel="Speed")
-]
-Runtime = Annotated[
-    Literal["auto", "onnxruntime", "openvino", "torchscript", "aotinductor"],
-    typer.Option(
-        help="What runs it: a .onnx program ONNX Runtime or OpenVINO, the others torch. auto: the fastest that is "
-        "installed, tried out where there are many photos and remembered.",
-        rich_help_panel="Speed",
-    ),
-]
+)
+
+# ---- where and how fast -------------------------------------------------------------------------------------------
+
+device = option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    section=SPEED,
+    help="Where the program runs.",
+)
+force = option("--force", is_flag=True, section=SPEED, help="Take less precision even if it changes too much.")
+
+
+def out(help: str, **how: Any) -> Any:
+    """Where the command writes to; required, unless `how` says otherwise."""
+    return option("--out", "-o", type=Path, help=help, **{"required": True, **how})
+
+
+# ---- from words to values -----------------------------------------------------------------------------------------
 
 
 def model_options(
-    input_size: str | None,
-    resize: Literal["crop", "stretch"] | None,
-    shorter: int | None,
-    interpolation: Literal["bilinear", "bicubic"] | None,
-    mean: str | None,
-    std: str | None,
-    classes: Path | None,
+    input_size: str | None = None,
+    resize: Literal["crop", "stretch"] | None = None,
+    shorter: int | None = None,
+    interpolation: Literal["bilinear", "bicubic"] | None = None,
+    mean: str | None = None,
+    std: str | None = None,
+    classes: Path | None = None,
 ) -> ModelOptions:
     """What the options above say of a model.
 
@@ -203,3 +188,13 @@ def target_of_model(text: str) -> tuple[str | None, str]:
     if text in ("class", "region", "outputs") or (text.startswith("top-") and text[4:].isdecimal()):
         return text, "predicted"
     return ("outputs" if "=" in text else None), text
+
+
+# ---- where the objects are ----------------------------------------------------------------------------------------
+
+objects = together(
+    option(
+        "--masks", help="Where the objects are: a folder of masks, NAME.png for each photo, or 'FOLDER/*_mask.png'."
+    ),
+    option("--boxes", type=Path, help="The same as boxes: a CSV or a COCO file."),
+)

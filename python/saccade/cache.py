@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .engine import pipeline
 from .engine.contract import ModelOptions, SaccadeError
 from .engine.contract.program_file import Format, read_contract
 
@@ -38,18 +36,22 @@ def compiled(
     """The program for these words, compiled if it is not there yet; returns its path and whether it was there.
 
     A model of a library is known by its name and the libraries' versions, a file by its bytes. What a function of the
-    user's returns is known only by looking: it is built, and its graph and weights make the key.
+    user's returns, and what an `.onnx` has beside it, is known only by looking: it is built, and its graph and weights
+    make the key.
     """
+    from importlib.metadata import version
+
+    from .engine import pipeline
     from .engine.compiler import SUFFIX, load_model
 
     found: Model | None = None
-    if ":" in model:
+    if ":" in model or model.endswith(".onnx"):
         found = load_model(model, weights, options)
         identity = [found.network.weights_hash(), str(found.network.graph)]
     else:
         identity = [weights if weights in ("pretrained", "random") else _bytes(weights)]
-        identity += [_bytes(model)] if model.endswith(".pt2") else []
-    versions = {n: importlib.metadata.version(n) for n in ("saccade", "torch", "torchvision", "timm", "onnxscript")}
+        identity += [_bytes(model)] if Path(model).suffix in (".pt2", ".pt", ".pth", ".ts", ".torchscript") else []
+    versions = {n: version(n) for n in ("saccade", "torch", "torchvision", "timm", "onnxscript")}
     words = [model, identity, dataclasses.asdict(options), list(methods), to, layer, target, versions]
     key = hashlib.sha256(json.dumps(words).encode()).hexdigest()[:32]
     path = folder() / "programs" / f"{key}{SUFFIX[to]}"

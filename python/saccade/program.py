@@ -224,7 +224,7 @@ def compile(
 
     Args:
         model: an nn.Module (put into eval mode), or what the command line takes: `torchvision/NAME`, `timm/NAME`,
-            a `.pt2` file, `package.module:function`.
+            `package.module:function`, or a file: `.onnx`, a TorchScript `.pt` or an exported `.pt2`.
         methods: "grad-cam", "saliency", "activations", or another of `saccade methods`; by default "grad-cam". They
             share one forward pass.
         layer: the target layer, as `saccade.layers` names it; None for the last feature block.

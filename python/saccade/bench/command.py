@@ -2,57 +2,73 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import typer
+import click
 
-from ..arguments import InputSize, Method, Weights, model_options
+from .. import arguments
 from ..engine.contract.errors import UsageError
+from ..help import Command, option
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
+@click.command(cls=Command)
+@click.argument(
+    "models", nargs=-1, required=True, metavar="MODEL...", help="torchvision/NAME or timm/NAME, one or several."
+)
+@arguments.method
+@option("--batch", type=click.IntRange(1, 1024), multiple=True, show_default="1, 8", help="May be repeated.")
+@option(
+    "--runtime",
+    multiple=True,
+    show_default="onnxruntime",
+    help="onnxruntime, openvino, torchscript or aotinductor. May be repeated.",
+)
+@option(
+    "--precision",
+    multiple=True,
+    show_default="float32",
+    help="float32, float16 or bfloat16. May be repeated.",
+)
+@option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", help="Where everything runs.")
+@option("--threads", type=click.IntRange(min=0), default=0, help="CPU threads of each; 0 for all cores.")
+@option("--rounds", type=click.IntRange(3, 1000), default=12, help="Turns of each contender.")
+@option("--peers/--no-peers", default=True, help="Run grad-cam, captum and torchcam beside, where installed.")
+@option(
+    "--patience",
+    type=click.FloatRange(min=0),
+    default=60,
+    help="Seconds to wait for a quiet machine, for each combination.",
+)
+@arguments.loaded("random")
+@arguments.out("A JSON file for everything that was measured.", required=False)
 def bench(
-    models: Annotated[
-        list[str],
-        typer.Argument(help="torchvision/NAME or timm/NAME, one or several.", metavar="MODEL...", show_default=False),
-    ],
-    method: Method = None,
-    batch: Annotated[
-        list[int] | None, typer.Option(min=1, max=1024, help="May be repeated.", show_default="1, 8")
-    ] = None,
-    runtime: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="onnxruntime, openvino, torchscript or aotinductor. May be repeated.", show_default="onnxruntime"
-        ),
-    ] = None,
-    precision: Annotated[
-        list[str] | None,
-        typer.Option(help="float32, float16 or bfloat16. May be repeated.", show_default="float32"),
-    ] = None,
-    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where everything runs.")] = "cpu",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads of each; 0 for all cores.")] = 0,
-    rounds: Annotated[int, typer.Option(min=3, max=1000, help="Turns of each contender.")] = 12,
-    peers: Annotated[bool, typer.Option(help="Run grad-cam, captum and torchcam beside, where installed.")] = True,
-    patience: Annotated[
-        float, typer.Option(min=0, help="Seconds to wait for a quiet machine, for each combination.")
-    ] = 60,
-    weights: Weights = "random",
-    input_size: InputSize = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="A JSON file for everything that was measured.")
-    ] = None,
+    models: Sequence[str],
+    method: Sequence[str],
+    batch: Sequence[int],
+    runtime: Sequence[str],
+    precision: Sequence[str],
+    device: Literal["cpu", "cuda"],
+    threads: int,
+    rounds: int,
+    peers: bool,
+    patience: float,
+    weights: str,
+    input_size: str | None,
+    out: Path | None,
 ) -> None:
     """Measure what an explanation costs here, beside the same runtime's forward pass, eager PyTorch and other packages.
 
     Each contender is a process of its own; they take turns, and their answers are compared with float64 before anything
     is timed. Ratios are taken between turns beside each other, in rounds where the machine was quiet.
     """
+    import shlex
+
     from rich.console import Console
 
     from ..engine.contract import replacing
@@ -60,9 +76,9 @@ def bench(
     from .measuring import WrongAnswerError, report
 
     known = ("float32", "float16", "bfloat16")
-    if wrong := [p for p in precision or () if p not in known]:
+    if wrong := [p for p in precision if p not in known]:
         raise UsageError(f"bench: --precision {wrong[0]!r}: expected one of {', '.join(known)}")
-    size = model_options(input_size, None, None, None, None, None, None).input_size
+    size = arguments.model_options(input_size).input_size
     narrow: Any = precision or ["float32"]
     plan = Plan(
         models,

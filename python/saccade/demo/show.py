@@ -6,17 +6,21 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..audit import audit
+from ..audit.report.data import verdict_sentence
 from ..engine import decode, execute, pipeline, render, sinks
 from ..engine.contract import ModelOptions
-from ..listing import make_room
 from .landscape import Weather
-from .measure import HELD_OUT, Figures, figures
+from .measure import HELD_OUT, Figures, figures, held_out
 from .scenes import write_set
+
+if TYPE_CHECKING:
+    from ..audit import Findings
 
 _SCENES = 40  # of each weather with and without a tank, on disk
 _ON_SHEET = 4  # of each group: a row
@@ -48,8 +52,6 @@ def show(out: Path, say: Callable[[Any], None]) -> None:
         out: the folder for everything; made anew.
         say: prints a line.
     """
-    for name in ("weather", "tanks"):
-        make_room(out / name, overwrite=True)
     scenes = out / "scenes"
     say(f"1. painting {4 * _SCENES} scenes that no network was trained on: {scenes}")
     seeds = range(HELD_OUT, HELD_OUT + _SCENES)
@@ -59,7 +61,11 @@ def show(out: Path, say: Callable[[Any], None]) -> None:
     for i, network in enumerate((_WEATHER, _TANKS), 2):
         say(f"{i}. compiling {network.name}.onnx, Grad-CAM inside, and running it over them: {out / network.name}")
         programs[network.name] = _compile_and_run(network, photos, out)
-    say("4. measuring where they look, with the painter's masks")
+    audits = {}
+    for i, network in enumerate((_WEATHER, _TANKS), 4):
+        say(f"{i}. auditing {network.name}: what it may use beside the tank is changed, and it is asked again")
+        audits[network.name] = audit(out / network.name, out=out / network.name / "audit")
+    say("6. measuring where they look, with the painter's masks, which no audit has seen")
     measured = figures(_explain(programs["weather"]), _explain(programs["tanks"]))
     (out / "figures.json").write_text(json.dumps(measured.to_dict(), indent=2) + "\n", encoding="utf-8")
     sheet = out / "sheet.png"
@@ -67,7 +73,12 @@ def show(out: Path, say: Callable[[Any], None]) -> None:
     say("")
     for line in (*_weather_lines(measured), *_tank_lines(measured)):
         say(f"   {line}")
-    say(f"\nOpen {sheet}: where both networks look, side by side.")
+    say(f"\nThe audit's verdict on network 1: {verdict_sentence(audits['weather'])}")
+    for line in _sky_lines(audits["weather"]):
+        say(f"   {line}")
+    say(f"The audit's verdict on network 2: {verdict_sentence(audits['tanks'])}")
+    say(f"\nOpen {out / 'weather' / 'audit' / 'report.html'}: the verdict, its proof, and every scene.")
+    say(f"Open {sheet}: where both networks look, side by side.")
     say(f"The scenes are in {scenes}, each network's own sheet and evidence in {out / 'weather'} and {out / 'tanks'}.")
     say(f'Ask the evidence: saccade sheet {out / "weather"} --where "label <> prediction" -o wrong.jpg')
 
@@ -81,7 +92,8 @@ def _compile_and_run(network: _Network, photos: list[decode.Photo], out: Path) -
     path = out / f"{network.name}.onnx"
     pipeline.compile_program(model, ["grad-cam"], path)
     runner = execute.load(path)
-    pipeline.run(runner, photos, out / network.name, pipeline.RunOptions(decode="exact"))
+    with pipeline.RunFolder(out / network.name, restart=True) as folder:
+        pipeline.run(runner, photos, folder, pipeline.RunOptions(decode="exact"))
     return runner
 
 
@@ -91,6 +103,17 @@ def _explain(runner: execute.Runner) -> Callable[[npt.NDArray[np.uint8], int], t
         return np.concatenate([p.logits for p in parts]), np.concatenate([p.maps["grad_cam"] for p in parts])
 
     return explain
+
+
+def _sky_lines(found: Findings) -> list[str]:
+    """What the first suspect's place is, as the painter knows it."""
+    first = next((s for s in found.suspects if s.verdict == "shortcut" and s.where is not None), None)
+    if first is None or first.where is None:
+        return []
+    sky = np.stack([scene.sky for scene in held_out(_SCENES, True, "sun")]).mean(axis=0, keepdims=True)
+    cells = sinks.area_average(sky.astype(np.float32), *first.where.shape)[0]
+    share = float((cells * first.where).sum() / first.where.sum())
+    return [first.sentence, f"That place is sky, says the painter: {share:.0%} of it."]
 
 
 def _weather_lines(f: Figures) -> tuple[str, str]:
