@@ -210,9 +210,12 @@ def test_the_package_shows_its_names():
         _ = saccade.explain  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_nothing_is_reported_to_anybody(program: Path, tmp_path: Path):
-    """ONNX Runtime 1.29 writes who it is for its reports as soon as it starts; on CI it does not."""
-    code = f"import saccade, numpy; saccade.load({str(program)!r})(numpy.zeros((1, 32, 32, 3), 'uint8'))"
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_nothing_is_reported_to_anybody(program: Path, tmp_path: Path, runtime: str):
+    """ONNX Runtime 1.29 and OpenVINO write who they are for their reports as soon as they start; on CI they do not."""
+    pytest.importorskip(runtime)
+    load = f"saccade.load({str(program)!r}, runtime={runtime!r})"
+    code = f"import saccade, numpy; {load}(numpy.zeros((1, 32, 32, 3), 'uint8'))"
     env = {name: value for name, value in os.environ.items() if name not in ("CI", "ORT_DISABLE_TELEMETRY")}
     env |= dict.fromkeys(("TMPDIR", "HOME", "XDG_CACHE_HOME"), str(tmp_path / "home")) | {
         "PYTHONDONTWRITEBYTECODE": "1"

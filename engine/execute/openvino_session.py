@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ def open_session(
 ) -> tuple[Session, str]:
     """Open the program; returns the session and the device that it runs on."""
     try:
-        import openvino
+        openvino = _openvino()
     except ImportError as error:
         raise UsageError(
             f"load: runtime 'openvino': {error}; pip install 'saccade[openvino]', or use --runtime onnxruntime"
@@ -68,3 +70,17 @@ def open_session(
         return [found[outputs[name]] for name in names]
 
     return run, "cpu"
+
+
+def _openvino() -> ModuleType:
+    """The package, as if its reports were not installed, which nothing here needs: importing it sends one to its maker,
+    through a process forked from all that runs here, which may hang and hold our files open.
+    """
+    reports = "openvino_telemetry"
+    hidden = sys.modules.setdefault(reports, None) is None  # pyright: ignore[reportArgumentType]
+    try:
+        import openvino
+    finally:
+        if hidden:
+            del sys.modules[reports]
+    return openvino
