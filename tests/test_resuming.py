@@ -20,7 +20,7 @@ import pytest
 
 from saccade.engine import decode, execute, pipeline, sinks
 from saccade.engine.contract import SaccadeError, UsageError
-from saccade.engine.pipeline import RunFolder, RunOptions, status
+from saccade.engine.pipeline import RunFolder, RunOptions, processes, status
 from saccade.engine.pipeline import crew as crew_module
 
 SMALL = RunOptions(batch_size=4, shard_size=10, workers=0)
@@ -341,24 +341,43 @@ def test_a_worker_that_dies_costs_its_shards_work(program: Path, many: list[deco
     assert shards(tmp_path / "out") == shards(tmp_path / "whole")
 
 
-def deadly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, condition: str) -> None:
+def deadly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, condition: str, first: str = "pass") -> None:
     """Have worker processes die while a photo is read, on a condition over its `source` (a path) and `running`."""
     (tmp_path / "poison").mkdir()
     (tmp_path / "poison" / "sitecustomize.py").write_text(
         textwrap.dedent(f"""
-            import os, sys
+            import os, sys, time
             if "saccade.engine.pipeline.worker" in " ".join(sys.orig_argv):
                 from saccade.engine import decode
                 from saccade.engine.decode import decoder
                 def poisoned(source, *words, real=decode.read_view):
                     running = sys._getframe(1).f_code.co_qualname
                     if {condition}:
+                        {first}
                         os.kill(os.getpid(), 9)
                     return real(source, *words)
                 decode.read_view = decoder.read_view = poisoned
         """)
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "poison"))
+
+
+def test_a_process_that_a_library_forked_keeps_nobody_waiting(
+    program: Path, many: list[decode.Photo], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """It outlives the worker with the worker's output open."""
+    pipeline.run(execute.load(program), many, tmp_path / "whole", SMALL)
+    forked = tmp_path / "forked"
+    fork = f"pid = os.fork() or time.sleep(300); open({str(forked)!r}, 'w').write(str(pid))"
+    deadly(tmp_path, monkeypatch, f"source.endswith('/042.png') and not os.path.exists({str(forked)!r})", fork)
+    monkeypatch.setattr(processes, "_REST", 0.5)
+    try:
+        result = pipeline.run(execute.load(program), many, tmp_path / "out", dataclasses.replace(SMALL, workers=1))
+        os.kill(int(forked.read_text()), 0)  # it is still there
+    finally:
+        os.kill(int(forked.read_text()), signal.SIGKILL)
+    assert (result.photos, result.failed, result.aside) == (94, 2, {})
+    assert shards(tmp_path / "out") == shards(tmp_path / "whole")
 
 
 def test_a_photo_that_kills_becomes_a_row(

@@ -13,6 +13,9 @@ from typing import Any
 from ..contract import SaccadeError
 from .crew import Cause, Heard
 
+_REST = 5.0
+"""Seconds for what a worker had said before it ended."""
+
 
 class Process:
     """A worker in a process; a `crew.Transport`.
@@ -38,6 +41,8 @@ class Process:
         self.say(job)
         self._listener = threading.Thread(target=self._listen, args=(heard,), daemon=True)
         self._listener.start()
+        self._watcher = threading.Thread(target=self._watch, args=(heard,), daemon=True)
+        self._watcher.start()
 
     def say(self, words: dict[str, Any]) -> None:
         assert self._process.stdin is not None
@@ -57,10 +62,13 @@ class Process:
         self._process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):  # one that waits for a disk cannot be ended now
             self._process.wait(5)
-            self._listener.join()
-        for pipe in (self._process.stdin, self._process.stdout):
-            with contextlib.suppress(OSError):
-                pipe.close()  # pyright: ignore[reportOptionalMemberAccess]
+            self._watcher.join()
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        if not self._listener.is_alive():
+            self._process.stdout.close()
 
     def _listen(self, heard: Heard) -> None:
         assert self._process.stdout is not None
@@ -68,4 +76,9 @@ class Process:
             # What is no message was cut as it died, or printed by a library before standard output was ours.
             with contextlib.suppress(ValueError):
                 heard(json.loads(line))
+
+    def _watch(self, heard: Heard) -> None:
+        """Say that it has ended. A process that a library has forked from it may hold its output open for ever."""
+        self._process.wait()
+        self._listener.join(_REST)
         heard(None)
