@@ -82,7 +82,7 @@ class TestPage:
         assert "91\u202f%" in card.inner_text()
         assert "3\u202f%" in card.inner_text()
         card.locator("summary").click()
-        assert "It is the same place in every image." in card.inner_text()
+        card.get_by_text("It is the same place in every image.").wait_for(timeout=5000)
         assert "<0.001" in card.inner_text()
         assert "−88" in card.inner_text()
         page.wait_for_timeout(300)
