@@ -31,25 +31,28 @@ def emit(traced: Traced, to: str, path: Path, device: str = "cpu") -> None:
     """Write the graph, without a contract yet, to `path` as `to` ("onnx", "torchscript" or "aotinductor").
 
     Args:
-        device: "cpu" or "cuda", what AOTInductor makes code for; the others' files run on both.
+        device: "cpu" or "cuda", what AOTInductor makes code for; the others' files run on both, ONNX programs for a CPU
+            faster there.
     """
     folded = _fold_constants(traced.module)
     if to == "onnx":
-        emit_onnx(folded, traced, path)
+        emit_onnx(folded, traced, path, device)
     elif to == "torchscript":
         emit_torchscript(folded, path)
     else:
         emit_aotinductor(folded, traced, path, device)
 
 
-def emit_onnx(module: fx.GraphModule, traced: Traced, path: Path) -> None:
-    """Through torch.export and torch's own ONNX exporter.
+def emit_onnx(module: fx.GraphModule, traced: Traced, path: Path, device: str = "cpu") -> None:
+    """Through torch.export and torch's own ONNX exporter, rewritten to what ONNX Runtime is fast at.
 
     Raises:
         UsageError: the weights exceed the 2 GiB that one protobuf file holds.
         SaccadeError: an operator has no ONNX counterpart.
     """
     import onnx
+
+    from .onnx_rewrites import simplify
 
     size = sum(b.numel() * b.element_size() for b in module.buffers())
     if size > _PROTOBUF_LIMIT:
@@ -87,6 +90,7 @@ def emit_onnx(module: fx.GraphModule, traced: Traced, path: Path) -> None:
     # The exporter notes for every node where in which file it came from: paths of the machine that compiled.
     for part in (model.graph, *model.functions):
         _forget_origin(part)
+    simplify(model, device)
     onnx.save(model, str(path))
 
 
