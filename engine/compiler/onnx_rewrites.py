@@ -124,7 +124,7 @@ def _multiply_by_masks(graph: _Graph) -> None:
             out, gradient = node.output[0], node.input[2]
             channels = graph.sides(gradient)[1]
             if gradient not in blocked:  # into the blocked layout, by a convolution with 1
-                kernel = graph.constant(f"kernel_{channels}", np.ones((channels, 1, 1, 1), np.float32))
+                kernel = graph.constant(f"identity_{channels}", np.ones((channels, 1, 1, 1), np.float32))
                 moved = add("Conv", [gradient, kernel], f"{out}_gradient", kernel_shape=[1, 1], group=channels)
                 graph.proto.value_info.add(name=moved).type.tensor_type.CopyFrom(graph.types[gradient])
                 gradient = moved
