@@ -362,20 +362,25 @@ def deadly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, condition: str, firs
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "poison"))
 
 
+@pytest.mark.parametrize("leaves", [False, True])
 def test_a_process_that_a_library_forked_keeps_nobody_waiting(
-    program: Path, many: list[decode.Photo], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    program: Path, many: list[decode.Photo], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leaves: bool
 ):
-    """It outlives the worker with the worker's output open."""
+    """It has the worker's output open. It is ended with the worker, unless it has left the worker's process group."""
     pipeline.run(execute.load(program), many, tmp_path / "whole", SMALL)
     forked = tmp_path / "forked"
-    fork = f"pid = os.fork() or time.sleep(300); open({str(forked)!r}, 'w').write(str(pid))"
+    child = "os.setsid() or time.sleep(300)" if leaves else "time.sleep(300)"
+    fork = f"pid = os.fork() or {child}; open({str(forked)!r}, 'w').write(str(pid))"
     deadly(tmp_path, monkeypatch, f"source.endswith('/042.png') and not os.path.exists({str(forked)!r})", fork)
     monkeypatch.setattr(processes, "_REST", 0.5)
     try:
         result = pipeline.run(execute.load(program), many, tmp_path / "out", dataclasses.replace(SMALL, workers=1))
-        os.kill(int(forked.read_text()), 0)  # it is still there
     finally:
-        os.kill(int(forked.read_text()), signal.SIGKILL)
+        there = Path("/proc", forked.read_text()) if forked.exists() else None
+        alive = there is not None and there.is_dir() and "(zombie)" not in (there / "status").read_text()
+        if alive:
+            os.kill(int(forked.read_text()), signal.SIGKILL)
+    assert alive == leaves
     assert (result.photos, result.failed, result.aside) == (94, 2, {})
     assert shards(tmp_path / "out") == shards(tmp_path / "whole")
 

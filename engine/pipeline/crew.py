@@ -102,6 +102,8 @@ class Crew:
                 except queue.Empty:
                     yield {}
                     continue
+                if worker not in self._workers:
+                    continue  # a last word that came after its end
                 if message is None:
                     yield from self._died(worker)
                 elif "error" in message:

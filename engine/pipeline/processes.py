@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from ..contract import SaccadeError
 from .crew import Cause, Heard
 
 _REST = 5.0
-"""Seconds for what a worker had said before it ended."""
+"""Seconds for what a worker had said before it ended; what has left its group could hold its output open for ever."""
 
 
 class Process:
@@ -34,7 +35,8 @@ class Process:
                 stdout=subprocess.PIPE,
                 text=True,
                 encoding="utf-8",
-                process_group=0,  # Ctrl-C is for the one who started it
+                errors="replace",
+                process_group=0,  # Ctrl-C is for the one who started it; and see `_watch`
             )
         except OSError as error:
             raise SaccadeError(f"run: cannot start a worker process: {error.strerror}; run it again") from error
@@ -78,7 +80,9 @@ class Process:
                 heard(json.loads(line))
 
     def _watch(self, heard: Heard) -> None:
-        """Say that it has ended. A process that a library has forked from it may hold its output open for ever."""
+        """Say that it has ended, and end what a library has forked from it, which would hold its output open."""
         self._process.wait()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._listener.join(_REST)
         heard(None)
