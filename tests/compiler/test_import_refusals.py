@@ -189,6 +189,23 @@ def test_weights_beside_the_network_are_read(tmp_path: Path):
     assert kernel.flatten().tolist() == list(range(54))
 
 
+def test_weights_that_are_tied_lie_beside_the_network_once(tmp_path: Path):
+    (tmp_path / "weights.bin").write_bytes(np.arange(81, dtype=np.float32).tobytes())
+    nodes = [node("Conv", ["x", "k"], ["c"]), node("Conv", ["c", "l"], ["d"]), node("GlobalAveragePool", ["d"], ["a"])]
+    kernels = dict.fromkeys("kl", np.ones((3, 3, 3, 3), np.float32))
+    path = write_graph(tmp_path / "net.onnx", [*nodes, node("Flatten", ["a"], ["y"])], kernels)
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value="weights.bin")
+    path.write_bytes(model.SerializeToString())
+    state = load_model(str(path)).network.state
+    kernels = [value for value in state.values() if value.shape == (3, 3, 3, 3)]
+    assert [kernel.flatten().tolist() for kernel in kernels] == [list(range(81))] * 2
+    assert len({kernel.data_ptr() for kernel in kernels}) == 1
+
+
 def test_program_is_no_model(compiled: dict[str, Path]):
     for kind in ("onnx", "torchscript"):
         refused(lambda kind=kind: load_model(str(compiled[kind])), "it is a compiled program already")

@@ -285,6 +285,7 @@ class _ExternalData:
     def __init__(self, path: Path) -> None:
         self._path, self._folder = path, path.resolve().parent
         self._taken: dict[Path, int] = {}
+        self._read: dict[tuple[Path, int, str, int], np.ndarray] = {}
 
     def read(self, tensor: TensorProto, name: str, dtype: np.dtype, count: int) -> np.ndarray:
         """`count` numbers, in one dimension."""
@@ -306,6 +307,9 @@ class _ExternalData:
             offset, length = (int(said.get(key, "0") or "0") for key in ("offset", "length"))
         except ValueError:
             raise UsageError(f"model {self._path}: {word(name)} has no place in {word(place)!r}") from None
+        place_and_kind = file, offset, dtype.str, count
+        if place_and_kind in self._read:  # weights that are tied
+            return self._read[place_and_kind]
         size, need = file.stat().st_size, count * dtype.itemsize
         self._taken[file] = self._taken.get(file, 0) + need
         whole = 0 <= offset <= size - need and length in (0, need)
@@ -314,7 +318,9 @@ class _ExternalData:
                 f"model {self._path}: {word(name)} needs {need:,} bytes at {offset:,} of {word(place)!r}, which has "
                 f"{size:,}; copy both files again"
             )
-        return np.fromfile(file, dtype, count, offset=offset)
+        found = np.fromfile(file, dtype, count, offset=offset)
+        self._read[place_and_kind] = found.astype(np.float32) if found.dtype == np.float64 else found
+        return self._read[place_and_kind]
 
 
 def calls(nodes: Sequence[OnnxNode]) -> list[list[tuple[str, Scope]]]:

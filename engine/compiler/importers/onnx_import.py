@@ -94,9 +94,12 @@ class OnnxNetwork(nn.Module):
         used = {value for node in self.nodes for value in node.inputs}
         self._held: dict[str, str] = {}
         self.weights = nn.Module()
+        tied: dict[tuple[int, ...], torch.Tensor] = {}  # by where they lie
         for name, value in self._constants.items():
             if name in used and value.dtype == np.float32 and value.ndim:
-                self._held[name] = _hold(self.weights, name, torch.from_numpy(np.array(value)), len(self._held))
+                place = (value.ctypes.data, *value.shape, *value.strides)
+                tied.setdefault(place, torch.from_numpy(np.array(value)))
+                self._held[name] = _hold(self.weights, name, tied[place], len(self._held))
         self.operators = nn.ModuleList(_Operator(node.operator) for node in self.nodes)
         self.channels_last, self.picture = self._picture()
 
