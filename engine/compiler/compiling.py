@@ -59,7 +59,8 @@ def write_program(
             class, or the region of a segmentation.
         calibrate: gives fixed ranges for the maps, for the contract, by running the file over photos.
         lowering: half precision; None for float32.
-        device: "cpu" or "cuda", what an AOTInductor program is compiled for; the others run on both.
+        device: "cpu" or "cuda", what an AOTInductor program is compiled for and an ONNX program is fastest on; all but
+            AOTInductor's run on both.
         open_artefact: opens the file that the network was read from in its own runtime, for the proof, if it
             has no other operators than these.
 

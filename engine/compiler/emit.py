@@ -31,8 +31,8 @@ def emit(traced: Traced, to: str, path: Path, device: str = "cpu") -> None:
     """Write the graph, without a contract yet, to `path` as `to` ("onnx", "torchscript" or "aotinductor").
 
     Args:
-        device: "cpu" or "cuda", what AOTInductor makes code for; the others' files run on both, ONNX programs for a CPU
-            faster there.
+        device: "cpu" or "cuda", what AOTInductor makes code for; the others' files run on both, ONNX programs faster on
+            what they are for.
     """
     folded = _fold_constants(traced.module)
     if to == "onnx":

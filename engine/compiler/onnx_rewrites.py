@@ -1,8 +1,8 @@
 """The ONNX graph that torch's exporter wrote, rewritten in place: the same values with less work for ONNX Runtime.
 
-On a CPU, ONNX Runtime keeps what lies between convolutions in a blocked layout (NCHWc), which few operators know:
-convolutions, sums, products of two. The masks of a backward pass, a comparison and a choice, are not among them; for
-each of them it copies the activations and the gradient out of that layout and back.
+On an x86-64 CPU, ONNX Runtime keeps what lies between convolutions in a blocked layout (NCHWc), which few operators
+know: convolutions, sums, products of two. The masks of a backward pass, a comparison and a choice, are not among them;
+for each of them it copies the activations and the gradient out of that layout and back.
 """
 
 from __future__ import annotations
@@ -19,10 +19,16 @@ _BLOCK = 16
 _STEEP = 2.0**100
 """tanh(2^100 · y) is 1 in float32 for every y above 1e-29, and 0 for 0. A power of two, so that y and a bound that are
 equal still are when both are multiplied by it."""
+_WIDE = 2.0**20
+"""Bounds beyond it could overflow with it."""
+_SPREADING = {"Conv", "ConvTranspose", "Gemm", "MatMul", "Where", "ScatterElements", "Gather", "ReduceMean"}
+"""What these give is finite wherever all of it is, or chosen so."""
+_PASSING = {"Add", "Sub", "Mul", "Neg", "Reshape", "Transpose", "Concat", "Slice", "Expand", "Squeeze", "Unsqueeze"}
+_PASSING |= {"Relu", "Clip", "Sigmoid", "Tanh", "HardSigmoid", "Cast", "Identity"}
 
 
 def simplify(model: onnx.ModelProto, device: str) -> None:
-    """All rewrites that pay on a device ("cpu" or "cuda"); a graph without max pools and masks stays as it is."""
+    """All rewrites that pay on a device ("cpu" or "cuda"); in a graph without max pools and masks, none."""
     graph = _Graph(model.graph)
     _count_within_planes(graph)
     if device == "cpu":
@@ -76,37 +82,57 @@ class _Graph:
 
 
 def _reads(node: onnx.NodeProto) -> Iterator[str]:
-    """What a node reads; a loop's body also reads the names of the graph around it."""
+    """What a node reads; a loop's body also reads the names of the graph around it, and may give them back."""
     yield from node.input
     for attribute in node.attribute:
         for inner in attribute.g.node:
             yield from _reads(inner)
+        yield from (each.name for each in attribute.g.output)
 
 
 def _count_within_planes(graph: _Graph) -> None:
     """Indices of a max pool count over the whole tensor, where a backward pass counts within a plane. The exporter
-    takes the plane's first index away, which it finds by a max pool of 1×1 windows; the remainder is the same.
+    takes the plane's first index away, which it finds by another max pool, of 1×1 windows; it is known without one.
     """
+    nodes: list[onnx.NodeProto] = []
     for node in graph.nodes:
-        if node.op_type != "Sub":
-            continue
-        pool = graph.made_by(node.input[0], "MaxPool")
-        first = graph.made_by(node.input[1], "Slice")
-        offsets = graph.made_by(first.input[0], "MaxPool") if first is not None else None
-        if pool is None or offsets is None or pool.input[0] != offsets.input[0] or pool.output[1] != node.input[0]:
-            continue
-        sides = graph.sides(pool.input[0])
-        if len(sides) == 4 and all(sides[2:]):
-            plane = np.array(sides[2] * sides[3], np.int64)
-            node.op_type = "Mod"
-            node.input[1] = graph.constant(f"plane_{plane}", plane)
+        pool = graph.made_by(node.input[0], "MaxPool") if node.op_type == "Sub" else None
+        first = graph.made_by(node.input[1], "Slice") if pool is not None else None
+        single = graph.made_by(first.input[0], "MaxPool") if first is not None else None
+        if pool is not None and single is not None and pool.output[1:] == [node.input[0]]:
+            sides = graph.sides(pool.input[0])
+            kernel = next(list(each.ints) for each in single.attribute if each.name == "kernel_shape")
+            if len(sides) == 4 and all(sides[1:]) and kernel == [1, 1] and single.input[0] == pool.input[0]:
+                nodes += _first_of_planes(graph, node, pool.input[0], sides[1], sides[2] * sides[3])
+        nodes.append(node)
+    graph.nodes = nodes
+
+
+def _first_of_planes(
+    graph: _Graph, node: onnx.NodeProto, pooled: str, channels: int, plane: int
+) -> Iterator[onnx.NodeProto]:
+    """The first index of each plane, [N, C, 1, 1], for a node to take away. A remainder would do, but OpenVINO computes
+    it in float32, and indices do not end at 2^24.
+    """
+    name = node.output[0]
+
+    def whole(*value: int) -> str:
+        shape = "_".join(map(str, value))
+        return graph.constant(f"whole_{shape}", np.array(value if len(value) > 1 else value[0], np.int64))
+
+    yield helper.make_node("Shape", [pooled], [f"{name}_batch"], start=0, end=1)
+    yield helper.make_node("Squeeze", [f"{name}_batch"], [f"{name}_pictures"])
+    yield helper.make_node("Mul", [f"{name}_pictures", whole(channels)], [f"{name}_planes"])
+    yield helper.make_node("Range", [whole(0), f"{name}_planes", whole(1)], [f"{name}_counted"])
+    yield helper.make_node("Mul", [f"{name}_counted", whole(plane)], [f"{name}_first"])
+    yield helper.make_node("Reshape", [f"{name}_first", whole(-1, channels, 1, 1)], [f"{name}_first_of_planes"])
+    node.input[1] = f"{name}_first_of_planes"
 
 
 def _multiply_by_masks(graph: _Graph) -> None:
     """where(y ≤ a, 0, gradient) → gradient · tanh(2^100 · (y - a)), and for ReLU6's second bound the like. The scaling
     is a batch norm, which becomes a convolution of each channel alone with tanh for its activation: one operator of the
-    blocked layout, and the product another. A batch norm rather than a convolution, because OpenVINO fuses what works
-    place by place; its time for ReLU's masks does not change, and for ReLU6's it grows by a sixth of the program's.
+    blocked layout, and the product another. (`openvino_session` makes simpler masks of these again.)
     """
     nodes: list[onnx.NodeProto] = []
     blocked: set[str] = set()
@@ -116,7 +142,7 @@ def _multiply_by_masks(graph: _Graph) -> None:
         return output
 
     def vector(value: float, channels: int) -> str:
-        return graph.constant(f"each_{value:g}_{channels}", np.full(channels, value, np.float32))
+        return graph.constant(f"each_{float(value).hex()}_{channels}", np.full(channels, value, np.float32))
 
     for node in graph.nodes:
         bounds = _bounds(graph, node)
@@ -162,10 +188,29 @@ def _bounds(graph: _Graph, node: onnx.NodeProto) -> list[tuple[str, float, float
         if maker is None or limits is None or value is None or not _alike(graph, y, node.input[2]):
             return []
         limits = limits or [graph.scalar(name) for name in maker.input[1:]]
-        if len(limits) <= (not below) or limits[not below] != value:
+        if len(limits) <= (not below) or limits[not below] != value or abs(value) > _WIDE:
             return []
         bounds.append((y, 1.0 if below else -1.0, value))
-    return bounds
+    return bounds if _finite(graph, node.input[2]) else []
+
+
+def _finite(graph: _Graph, gradient: str) -> bool:
+    """Whether a gradient has no infinity of its own where the mask is closed, which a choice would hide and a product
+    would not: as that of sqrt(relu(x)) has at 0.
+    """
+    ahead, seen = [gradient], set()
+    while ahead:
+        node = graph.maker.get(ahead.pop())
+        if node is None or node.output[0] in seen or node.op_type in _SPREADING:
+            continue
+        seen.add(node.output[0])
+        if node.op_type == "Div" and graph.scalar(node.input[1]):
+            ahead.append(node.input[0])
+        elif node.op_type in _PASSING:
+            ahead.extend(node.input)
+        else:
+            return False
+    return True
 
 
 def _alike(graph: _Graph, *names: str) -> bool:

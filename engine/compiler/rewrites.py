@@ -15,6 +15,7 @@ def simplify(graph: fx.Graph) -> None:
     _merge_equal(graph)
     _drop_double_transposes(graph)
     _gather_rows(graph)
+    _average_before_expanding(graph)
     graph.eliminate_dead_code()
 
 
@@ -61,6 +62,29 @@ def _gather_rows(graph: fx.Graph) -> None:
             rows = graph.call_function(aten.index_select.default, (weights, 0, classes.args[0]))
         rows.meta = dict(node.meta)
         node.replace_all_uses_with(rows)
+
+
+def _average_before_expanding(graph: fx.Graph) -> None:
+    """The mean over places of what was repeated at all of them: how global average pooling's gradient is averaged."""
+    for node in graph.nodes:
+        if node.target is not aten.mean.dim:
+            continue
+        divided, dims, *rest = node.args
+        repeated = divided.args[0] if divided.target is aten.div.Scalar else divided
+        if repeated.target is not aten.expand.default:
+            continue
+        one, many = repeated.args[0].meta["val"].shape, repeated.meta["val"].shape
+        dims = [d % len(many) for d in dims]
+        if tuple(one) != tuple(1 if i in dims else side for i, side in enumerate(many)):
+            continue
+        with graph.inserting_before(node):
+            value = repeated.args[0]
+            if divided is not repeated:
+                value = graph.call_function(divided.target, (value, divided.args[1]))
+                value.meta = dict(repeated.args[0].meta)
+            mean = graph.call_function(aten.mean.dim, (value, dims, *rest), dict(node.kwargs))
+        mean.meta = dict(node.meta)
+        node.replace_all_uses_with(mean)
 
 
 def _is_one(value: Any) -> bool:

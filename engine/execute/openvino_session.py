@@ -17,6 +17,7 @@ from ..contract.spec import Precision
 from .session import Session, check_names
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+_STEEP = 2.0**100  # of `compiler.onnx_rewrites`, which imports what a session must not
 _CAPABILITIES = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16"}
 
 
@@ -51,7 +52,9 @@ def open_session(
     if threads:
         options["INFERENCE_NUM_THREADS"] = threads
     try:
-        compiled = core.compile_model(str(path), "CPU", options)
+        model = core.read_model(str(path))
+        _simple_masks(model)
+        compiled = core.compile_model(model, "CPU", options)
     except Exception as error:
         reason = str(error).strip().splitlines()
         raise SaccadeError(
@@ -72,15 +75,50 @@ def open_session(
     return run, "cpu"
 
 
+_importing = threading.Lock()
+
+
 def _openvino() -> ModuleType:
     """The package, as if its reports were not installed, which nothing here needs: importing it sends one to its maker,
     through a process forked from all that runs here, which may hang and hold our files open.
     """
     reports = "openvino_telemetry"
-    hidden = sys.modules.setdefault(reports, None) is None  # pyright: ignore[reportArgumentType]
-    try:
-        import openvino
-    finally:
-        if hidden:
-            del sys.modules[reports]
+    with _importing:
+        hidden = sys.modules.setdefault(reports, None) is None  # pyright: ignore[reportArgumentType]
+        try:
+            import openvino
+        finally:
+            if hidden:
+                del sys.modules[reports]
     return openvino
+
+
+def _simple_masks(model: Any) -> None:
+    """The masks that `compiler.onnx_rewrites` makes for ONNX Runtime are comparisons, and the convolutions with 1 in
+    front of them are nothing: here that is less work, and float16 has no 2^100.
+    """
+    from openvino import opset13 as operators
+
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "Tanh":
+            norm = node.input_value(0).get_node()
+            if norm.get_type_name() != "BatchNormInference":
+                continue
+            y, gamma, beta = (norm.input_value(i) for i in range(3))
+            scale, shift = (float(each.get_node().data.flat[0]) for each in (gamma, beta))
+            if abs(scale) == _STEEP:
+                compare = operators.greater if scale > 0 else operators.less
+                mask = operators.convert(compare(y, np.float32(-shift / scale)), "f32")
+                node.output(0).replace(mask.output(0))
+        elif node.get_type_name() == "GroupConvolution":
+            kernel = _constant_behind(node.input_value(1))
+            if kernel is not None and kernel.get_friendly_name().startswith("identity_"):
+                node.output(0).replace(node.input_value(0))
+
+
+def _constant_behind(value: Any) -> Any:
+    """The constant that a value is, reshaped or not."""
+    node = value.get_node()
+    while node.get_type_name() in ("Reshape", "Unsqueeze"):
+        node = node.input_value(0).get_node()
+    return node if node.get_type_name() == "Constant" else None

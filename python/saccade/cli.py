@@ -101,7 +101,7 @@ def layers(model: str, weights: str, **described: Any) -> None:
     type=click.Choice(["cpu", "cuda"]),
     default="cpu",
     section=SPEED,
-    help="Where the program is proven, and what aotinductor compiles for.",
+    help="Where the program is proven and fastest; aotinductor's run nowhere else.",
 )
 @arguments.force
 @arguments.loaded("pretrained")

@@ -43,6 +43,19 @@ def operators(graph: fx.Graph) -> Counter[str]:
     return Counter(short_name(n.target) for n in graph.nodes if n.op == "call_function")
 
 
+def test_a_pooled_gradient_is_averaged_before_it_is_repeated():
+    """Grad-CAM at the layer in front of the pooling; saliency has to repeat it."""
+    compiled, found = traced(POOLED, "class", "grad-cam")
+    assert operators(found.module.graph)["expand"] == 0
+    images = pictures(compiled.model.preprocessing, ["textured"] * 3, seed=4)
+    asked = np.array([0, 4, -1])
+    got = parity.graph_in_float64(found, images, [asked])
+    for name, expected in parity.eager_maps(compiled, images, [asked], torch.float64).items():
+        assert error_to_maximum(got[name], expected) < 1e-12
+    _, found = traced(POOLED, "class", "saliency")
+    assert operators(found.module.graph)["expand"] == 1
+
+
 @pytest.mark.parametrize("case", [POOLED, DENSE], ids=["pooled", "dense"])
 @pytest.mark.parametrize("target", ["class", "top-2"])
 def test_the_backward_of_a_class_begins_with_a_row_of_the_weights(

@@ -140,7 +140,7 @@ def _files(
         to = FILE_OF[runtime]
         kept: Precision = "float32" if runtime == "openvino" else precision  # it narrows a float32 file by itself
         found = {kind: folder / f"{kind}-{runtime}{SUFFIX[to]}" for kind in ("program", "forward")}
-        device: Any = plan.device if to == "aotinductor" else "cpu"
+        device: Any = "cpu" if to == "torchscript" else plan.device
         if (to, kept) not in made:
             say(f"compiling {model.network.name}, {method}, {kept} for {runtime}")
             try:
