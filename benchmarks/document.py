@@ -98,8 +98,9 @@ def soaks(results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 def price(name: str, result: Mapping[str, Any]) -> Iterator[str]:
     """The plot, and the price over the forward pass as a table."""
     where = place(result)
-    yield f"## What an explanation costs: {where}\n"
     groups = [g for g in result["groups"] if g["rows"]]
+    what, narrow = (" and ".join(dict.fromkeys(g[key] for g in groups)) for key in ("method", "precision"))
+    yield f"## What an explanation costs: {what} in {narrow}, {where}\n"
     if largest(result):
         yield f"![Time of each contender relative to eager model(x), {where}](images/{name}.svg)\n"
     yield "The compiled program ÷ the same runtime's forward pass of the same network, folded and exported alike:\n"
