@@ -23,8 +23,9 @@ _WIDE = 2.0**20
 """Bounds beyond it could overflow with it."""
 _SPREADING = {"Conv", "ConvTranspose", "Gemm", "MatMul", "Where", "ScatterElements", "Gather", "ReduceMean"}
 """What these give is finite wherever all of it is, or chosen so."""
-_PASSING = {"Add", "Sub", "Mul", "Neg", "Reshape", "Transpose", "Concat", "Slice", "Expand", "Squeeze", "Unsqueeze"}
-_PASSING |= {"Relu", "Clip", "Sigmoid", "Tanh", "HardSigmoid", "Cast", "Identity"}
+_MOVING = {"Reshape", "Transpose", "Slice", "Expand", "Squeeze", "Unsqueeze", "Cast", "Identity", "Clip", "Neg", "Relu"}
+"""Of these it is the first input that has to be finite; of the next, every one."""
+_JOINING = {"Add", "Sub", "Mul", "Concat"}
 
 
 def simplify(model: onnx.ModelProto, device: str) -> None:
@@ -204,9 +205,9 @@ def _finite(graph: _Graph, gradient: str) -> bool:
         if node is None or node.output[0] in seen or node.op_type in _SPREADING:
             continue
         seen.add(node.output[0])
-        if node.op_type == "Div" and graph.scalar(node.input[1]):
+        if node.op_type in _MOVING or (node.op_type == "Div" and graph.scalar(node.input[1])):
             ahead.append(node.input[0])
-        elif node.op_type in _PASSING:
+        elif node.op_type in _JOINING:
             ahead.extend(node.input)
         else:
             return False

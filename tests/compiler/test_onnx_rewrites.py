@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,11 @@ def head(act: type[nn.Module], channels: int) -> Case:
     return Case(lambda: Head(*layers, nn.Conv2d(32, 8, 3, padding=1)))
 
 
+def pooled(act: type[nn.Module]) -> Case:
+    """The gradient of the pooling is the first that is masked."""
+    return Case(lambda: Head(nn.Conv2d(3, 16, 3), act(), nn.Conv2d(16, 16, 3), act(), width=16))
+
+
 def operators(path: Path) -> Counter[str]:
     return Counter(node.op_type for node in onnx.load(path).graph.node)
 
@@ -49,8 +55,11 @@ def answers(path: Path, images: np.ndarray) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize(("act", "bounds"), [(nn.ReLU, 1), (nn.ReLU6, 2)])
-def test_masks_are_products_and_nothing_changes(tmp_path: Path, act: type[nn.Module], bounds: int):
-    case = head(act, 16)
+@pytest.mark.parametrize("network", [lambda act: head(act, 16), pooled], ids=["max pool", "pooled"])
+def test_masks_are_products_and_nothing_changes(
+    tmp_path: Path, network: Callable[[type[nn.Module]], Case], act: type[nn.Module], bounds: int
+):
+    case = network(act)
     paths = files(case, tmp_path)
     count, plain = operators(paths["cpu"]), operators(paths["cuda"])
     assert count["Tanh"] == count["BatchNormalization"] == 2 * bounds
