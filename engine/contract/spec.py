@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import json
 from collections.abc import Mapping, Sequence
@@ -174,7 +173,8 @@ class Spec:
 
     def to_json(self) -> str:
         """The contract as JSON on one line, keys sorted, so that the same program gives the same bytes."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True, ensure_ascii=False, allow_nan=False)
+        # Not by dataclasses.asdict, which copies a thousand names of classes one by one.
+        return json.dumps(vars(self), default=vars, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
     def class_name(self, index: int) -> str:
         """The name of class `index`, or `class 17` where the program carries no names."""

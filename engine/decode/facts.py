@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 
 from ..contract import FACTS, Fact
 
@@ -79,7 +78,7 @@ def file_facts(photo: ImageFile.ImageFile) -> dict[str, Fact]:
     facts["format"] = photo.format
     if isinstance(photo, JpegImageFile):
         facts["jpeg_quality"] = _quality_of(photo)
-    if isinstance(photo, TiffImageFile):
+    if photo.format == "TIFF":
         if photo.fp is not None:
             place = photo.fp.tell()
             facts |= _exif(_reader_of(photo.fp))

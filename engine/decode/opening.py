@@ -11,17 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from PIL import (
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    ImageFile,
-    JpegImagePlugin,
-    PngImagePlugin,
-    PpmImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, PpmImagePlugin
 
 from ..contract import PhotoError
 
@@ -119,8 +109,12 @@ def _factory(prefix: bytes, shown: str) -> _Factory:
     if prefix.startswith(b"\x89PNG\r\n\x1a\n"):
         return PngImagePlugin.PngImageFile
     if prefix[:4] == b"RIFF" and prefix[8:12] == b"WEBP":
+        from PIL import WebPImagePlugin
+
         return WebPImagePlugin.WebPImageFile
     if prefix.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        from PIL import TiffImagePlugin  # a tenth of what a run imports before its first photo
+
         return TiffImagePlugin.TiffImageFile
     if prefix.startswith((b"GIF87a", b"GIF89a")):
         return GifImagePlugin.GifImageFile

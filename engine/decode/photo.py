@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 
 from ..contract import Fact, Preprocessing
 from .facts import file_facts
@@ -98,7 +97,7 @@ def read_view(source: Readable, preprocessing: Preprocessing, mode: Mode = "fast
         drafted = None
         if mode == "fast" and isinstance(photo, JpegImageFile):
             drafted = _draft(photo, preprocessing, colour)
-        facts = file_facts(photo) if isinstance(photo, TiffImageFile) else None
+        facts = file_facts(photo) if photo.format == "TIFF" else None
         photo.load()
         facts = facts or file_facts(photo)
         orientation = _orientation(photo)

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,12 +22,6 @@ from ..contract import Maps, SaccadeError, agree, replacing
 from ..contract.program_file import Contract, Format
 from .runner import RUNTIMES, Runner, load
 
-_PACKAGES = {
-    "onnxruntime": ("onnxruntime-gpu", "onnxruntime"),
-    "openvino": ("openvino",),
-    "torchscript": ("torch",),
-    "aotinductor": ("torch",),
-}
 SAME_RANKS = 0.99
 """Smallest rank correlation of the maps of two runtimes in the same precision, the median over images."""
 _ROUNDS = 5
@@ -61,7 +56,7 @@ def candidates(kind: Format) -> list[str]:
 
 
 def remembered(folder: Path, contract: Contract, batch: int) -> Choice | None:
-    """What `fastest` found before for the same program and batch size, on such a CPU, with the same versions."""
+    """What `fastest` found before for the same program and batch size, on such a CPU, with what is installed."""
     try:
         table = json.loads(_place(folder, contract, batch).read_text(encoding="utf-8"))
         choice = Choice(str(table["runtime"]), dict(table["seconds"]), dict(table["refused"]))
@@ -134,27 +129,26 @@ def fastest(
 
 
 def versions(runtime: str) -> dict[str, str]:
-    """Package → version, of what runs a program in that runtime."""
-    return {p: v for p in _PACKAGES[runtime] if (v := _version(p))}
+    """Module → version, of what runs a program in that runtime, where it is loaded."""
+    name = _module(runtime)
+    # Not by importlib.metadata, which takes as long to import as a tenth of all that a run does before its first photo.
+    return {name: str(sys.modules[name].__version__)} if name in sys.modules else {}
 
 
 def _place(folder: Path, contract: Contract, batch: int) -> Path:
     kind, spec = contract
-    words: list[Any] = [spec.hash, batch, _cpu(), os.cpu_count(), _versions(kind)]
+    words: list[Any] = [spec.hash, batch, _cpu(), os.cpu_count(), *map(_installed, candidates(kind))]
     return folder / f"{hashlib.sha256(json.dumps(words).encode()).hexdigest()[:32]}.json"
 
 
-def _versions(kind: Format) -> dict[str, str]:
-    return {package: version for name in candidates(kind) for package, version in versions(name).items()}
+def _installed(runtime: str) -> list[Any]:
+    """Where a runtime is and since when: another one after an update."""
+    found = importlib.util.find_spec(_module(runtime))
+    return [found.origin, os.stat(found.origin).st_mtime_ns] if found and found.origin else [runtime]
 
 
-def _version(package: str) -> str | None:
-    import importlib.metadata  # 20 ms, where a run's start is awaited
-
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+def _module(runtime: str) -> str:
+    return "torch" if runtime in ("torchscript", "aotinductor") else runtime
 
 
 def _cpu() -> str:
