@@ -369,8 +369,8 @@ def test_a_process_that_a_library_forked_keeps_nobody_waiting(
     """It has the worker's output open. It is ended with the worker, unless it has left the worker's process group."""
     pipeline.run(execute.load(program), many, tmp_path / "whole", SMALL)
     forked = tmp_path / "forked"
-    child = "os.setsid() or time.sleep(300)" if leaves else "time.sleep(300)"
-    fork = f"pid = os.fork() or {child}; open({str(forked)!r}, 'w').write(str(pid))"
+    leave = "os.setpgid(pid, pid); " if leaves else ""
+    fork = f"pid = os.fork() or time.sleep(300); {leave}open({str(forked)!r}, 'w').write(str(pid))"
     deadly(tmp_path, monkeypatch, f"source.endswith('/042.png') and not os.path.exists({str(forked)!r})", fork)
     monkeypatch.setattr(processes, "_REST", 0.5)
     try:

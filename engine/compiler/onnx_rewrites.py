@@ -21,8 +21,8 @@ _STEEP = 2.0**100
 equal still are when both are multiplied by it."""
 _WIDE = 2.0**20
 """Bounds beyond it could overflow with it."""
-_SPREADING = {"Conv", "ConvTranspose", "Gemm", "MatMul", "Where", "ScatterElements", "Gather", "ReduceMean"}
-"""What these give is finite wherever all of it is, or chosen so."""
+_SPREADING = {"Conv", "ConvTranspose", "Gemm", "MatMul", "Gather", "ReduceMean"}
+"""What these give is finite wherever all of it is."""
 _MOVING = {"Reshape", "Transpose", "Slice", "Expand", "Squeeze", "Unsqueeze", "Cast", "Identity", "Clip", "Neg", "Relu"}
 """Of these it is the first input that has to be finite; of the next, every one."""
 _JOINING = {"Add", "Sub", "Mul", "Concat"}
@@ -209,6 +209,11 @@ def _finite(graph: _Graph, gradient: str) -> bool:
             ahead.append(node.input[0])
         elif node.op_type in _JOINING:
             ahead.extend(node.input)
+        elif node.op_type == "ScatterElements":
+            ahead.append(node.input[2])  # onto zeros
+        elif node.op_type == "Where":
+            if graph.scalar(node.input[1]) != 0:  # a mask, which has chosen already
+                ahead.extend(node.input[1:])
         else:
             return False
     return True

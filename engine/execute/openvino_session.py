@@ -104,8 +104,9 @@ def _simple_masks(model: Any) -> None:
             norm = node.input_value(0).get_node()
             if norm.get_type_name() != "BatchNormInference":
                 continue
-            y, gamma, beta = (norm.input_value(i) for i in range(3))
-            scale, shift = (float(each.get_node().data.flat[0]) for each in (gamma, beta))
+            y = norm.input_value(0)
+            constants = [_constant_behind(norm.input_value(i)) for i in (1, 2)]
+            scale, shift = (0.0 if each is None else float(each.data.flat[0]) for each in constants)
             if abs(scale) == _STEEP:
                 compare = operators.greater if scale > 0 else operators.less
                 mask = operators.convert(compare(y, np.float32(-shift / scale)), "f32")

@@ -77,7 +77,8 @@ class Process:
         for line in self._process.stdout:
             # What is no message was cut as it died, or printed by a library before standard output was ours.
             with contextlib.suppress(ValueError):
-                heard(json.loads(line))
+                if isinstance(message := json.loads(line), dict):
+                    heard(message)
 
     def _watch(self, heard: Heard) -> None:
         """Say that it has ended, and end what a library has forked from it, which would hold its output open."""

@@ -251,7 +251,7 @@ def compile(
     found = _model(model, weights, options)
     folder = tempfile.TemporaryDirectory(prefix="saccade-")
     path = Path(folder.name, f"program{SUFFIX[to]}")
-    aim = "cuda" if to == "aotinductor" and device == "cuda" else "cpu"
+    aim = "cuda" if to != "torchscript" and device == "cuda" else "cpu"
     pipeline.compile_program(found, methods or ("grad-cam",), path, to, layer, target, None, precision, aim, force)
     return Program(execute.load(path, device, trust=True), path, folder)
 

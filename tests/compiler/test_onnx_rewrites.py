@@ -127,6 +127,24 @@ def test_indices_do_not_end_where_float32_does(tmp_path: Path):
     assert np.array_equal(theirs, expected)
 
 
+class Root(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.sqrt(x)
+
+
+def test_an_infinity_that_a_choice_hides_stays_hidden(tmp_path: Path):
+    """Where a whole window of the max pool is closed, the root's gradient is infinite."""
+    layers = nn.Conv2d(3, 16, 3), nn.ReLU(), nn.MaxPool2d(2), Root(), nn.Conv2d(16, 16, 3), nn.ReLU()
+    case = Case(lambda: Head(*layers, width=16))
+    paths = files(case, tmp_path)
+    assert operators(paths["cpu"])["Tanh"] == 1  # of the last
+    compiled, _ = traced(case, "class", "saliency")
+    images = pictures(compiled.model.preprocessing, ["black", "textured"], seed=2)
+    maps = [answers(path, images)[1] for path in paths.values()]
+    assert np.isfinite(maps[1]).all()
+    assert np.array_equal(maps[0], maps[1])
+
+
 def test_other_numbers_of_channels_are_left_as_they_are(tmp_path: Path):
     paths = files(head(nn.ReLU, 12), tmp_path)  # 12 before the pool, 32 behind it
     assert operators(paths["cpu"])["Tanh"] == 1

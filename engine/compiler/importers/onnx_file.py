@@ -285,7 +285,7 @@ class _ExternalData:
     def __init__(self, path: Path) -> None:
         self._path, self._folder = path, path.resolve().parent
         self._taken: dict[Path, int] = {}
-        self._read: dict[tuple[Path, int, str, int], np.ndarray] = {}
+        self._read: dict[tuple[Any, ...], np.ndarray] = {}
 
     def read(self, tensor: TensorProto, name: str, dtype: np.dtype, count: int) -> np.ndarray:
         """`count` numbers, in one dimension."""
@@ -307,7 +307,7 @@ class _ExternalData:
             offset, length = (int(said.get(key, "0") or "0") for key in ("offset", "length"))
         except ValueError:
             raise UsageError(f"model {self._path}: {word(name)} has no place in {word(place)!r}") from None
-        place_and_kind = file, offset, dtype.str, count
+        place_and_kind = file, offset, dtype.str, *tensor.dims
         if place_and_kind in self._read:  # weights that are tied
             return self._read[place_and_kind]
         size, need = file.stat().st_size, count * dtype.itemsize

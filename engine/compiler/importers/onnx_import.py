@@ -98,7 +98,8 @@ class OnnxNetwork(nn.Module):
         for name, value in self._constants.items():
             if name in used and value.dtype == np.float32 and value.ndim:
                 place = (value.ctypes.data, *value.shape, *value.strides)
-                tied.setdefault(place, torch.from_numpy(np.array(value)))
+                if place not in tied:
+                    tied[place] = torch.from_numpy(np.array(value))
                 self._held[name] = _hold(self.weights, name, tied[place], len(self._held))
         self.operators = nn.ModuleList(_Operator(node.operator) for node in self.nodes)
         self.channels_last, self.picture = self._picture()
