@@ -126,8 +126,8 @@ def price(name: str, result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def largest(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """What is drawn: of each network and method the largest batch, in float32."""
-    groups = [g for g in result.get("groups", ()) if EAGER in g["rows"] and g["precision"] == "float32"]
+    """What is drawn: of each network, method and precision the largest batch."""
+    groups = [g for g in result.get("groups", ()) if EAGER in g["rows"]]
     return list({key(g): g for g in sorted(groups, key=lambda g: g["batch"])}.values())
 
 
@@ -168,7 +168,9 @@ def plot(groups: Sequence[Mapping[str, Any]], path: Path, where: str) -> None:
         axis.axvline(1, color="black", linewidth=0.8, linestyle=":")
         axis.set_xlim(0, 1.18 * max(values))
         axis.invert_yaxis()
-        axis.set_title(f"{short(group['model'])}, {group['method']}, batch {group['batch']}", fontsize=10)
+        narrow = "" if group["precision"] == "float32" else f"{group['precision']}, "
+        title = f"{short(group['model'])}, {group['method']}, {narrow}batch {group['batch']}"
+        axis.set_title(title, fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(axis="y", length=0, labelsize=8)
     figure.suptitle(f"Time ÷ eager model(x), lower is better\n{where}", fontsize=10, x=0.02, ha="left")
