@@ -14,13 +14,12 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from ..contract.masks import IDENTITY, STEEP
+
 _BLOCK = 16
 """Channels in a block: 16 with AVX-512, 8 without. Other numbers of channels are not blocked in what is one by one."""
-_STEEP = 2.0**100
-"""tanh(2^100 · y) is 1 in float32 for every y above 1e-29, and 0 for 0. A power of two, so that y and a bound that are
-equal still are when both are multiplied by it."""
 _WIDE = 2.0**20
-"""Bounds beyond it could overflow with it."""
+"""Bounds beyond it could overflow when they are multiplied by `STEEP`."""
 _SPREADING = {"Conv", "ConvTranspose", "Gemm", "MatMul", "Gather", "ReduceMean"}
 """What these give is finite wherever all of it is."""
 _MOVING = {"Reshape", "Transpose", "Slice", "Expand", "Squeeze", "Unsqueeze", "Cast", "Identity", "Clip", "Neg", "Relu"}
@@ -151,13 +150,13 @@ def _multiply_by_masks(graph: _Graph) -> None:
             out, gradient = node.output[0], node.input[2]
             channels = graph.sides(gradient)[1]
             if gradient not in blocked:  # into the blocked layout, by a convolution with 1
-                kernel = graph.constant(f"identity_{channels}", np.ones((channels, 1, 1, 1), np.float32))
+                kernel = graph.constant(f"{IDENTITY}{channels}", np.ones((channels, 1, 1, 1), np.float32))
                 moved = add("Conv", [gradient, kernel], f"{out}_gradient", kernel_shape=[1, 1], group=channels)
                 graph.proto.value_info.add(name=moved).type.tensor_type.CopyFrom(graph.types[gradient])
                 gradient = moved
             for i, (y, sign, bound) in enumerate(bounds):
                 scale, shift, mean, variance = (
-                    vector(value, channels) for value in (sign * _STEEP, -sign * bound * _STEEP, 0, 1)
+                    vector(value, channels) for value in (sign * STEEP, -sign * bound * STEEP, 0, 1)
                 )
                 steep = add("BatchNormalization", [y, scale, shift, mean, variance], f"{out}_steep_{i}", epsilon=0.0)
                 mask = add("Tanh", [steep], f"{out}_mask_{i}")
@@ -219,12 +218,13 @@ def _finite(graph: _Graph, gradient: str) -> bool:
     return True
 
 
-def _alike(graph: _Graph, *names: str) -> bool:
+def _alike(graph: _Graph, one: str, other: str) -> bool:
     """Whether they are float32 [N, C, H, W] of the same sides, in whole blocks of channels."""
-    types = [graph.types.get(name) for name in names]
-    sides = [graph.sides(name) for name in names]
+    sides = graph.sides(one)
     return (
-        all(each is not None and each.elem_type == TensorProto.FLOAT for each in types)
-        and all(each == sides[0] and len(each) == 4 and all(each[1:]) for each in sides)
-        and sides[0][1] % _BLOCK == 0
+        len(sides) == 4
+        and all(sides[1:])
+        and sides[1] % _BLOCK == 0
+        and sides == graph.sides(other)
+        and {graph.types[name].elem_type for name in (one, other)} == {TensorProto.FLOAT}
     )

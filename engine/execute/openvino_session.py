@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..contract import SaccadeError, Spec, UsageError
+from ..contract.masks import IDENTITY, STEEP
 from ..contract.spec import Precision
 from .session import Session, check_names
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
-_STEEP = 2.0**100  # of `compiler.onnx_rewrites`, which imports what a session must not
 _CAPABILITIES = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16"}
 
 
@@ -107,13 +107,13 @@ def _simple_masks(model: Any) -> None:
             y = norm.input_value(0)
             constants = [_constant_behind(norm.input_value(i)) for i in (1, 2)]
             scale, shift = (0.0 if each is None else float(each.data.flat[0]) for each in constants)
-            if abs(scale) == _STEEP:
+            if abs(scale) == STEEP:
                 compare = operators.greater if scale > 0 else operators.less
                 mask = operators.convert(compare(y, np.float32(-shift / scale)), "f32")
                 node.output(0).replace(mask.output(0))
         elif node.get_type_name() == "GroupConvolution":
             kernel = _constant_behind(node.input_value(1))
-            if kernel is not None and kernel.get_friendly_name().startswith("identity_"):
+            if kernel is not None and kernel.get_friendly_name().startswith(IDENTITY):
                 node.output(0).replace(node.input_value(0))
 
 

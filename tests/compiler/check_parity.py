@@ -24,6 +24,7 @@ from saccade.engine.compiler import compiling
 from saccade.engine.compiler.proof import error_to_maximum, pictures
 from saccade.engine.compiler.targets import Target
 from saccade.engine.compiler.trace import convolutions, trace
+from saccade.engine.contract.masks import IDENTITY
 
 
 def subject(name: str, folder: Path) -> tuple[parity.Subject, parity.Compiled]:
@@ -142,7 +143,7 @@ def onnx_convolutions(path: Path) -> int:
     model = onnx.load(str(path), load_external_data=False)
     nodes = [*model.graph.node, *(n for f in model.functions for n in f.node)]
     # An identity (see `onnx_rewrites`) is none of the network's.
-    return sum(n.op_type in ("Conv", "ConvTranspose") and not n.input[1].startswith("identity_") for n in nodes)
+    return sum(n.op_type in ("Conv", "ConvTranspose") and not n.input[1].startswith(IDENTITY) for n in nodes)
 
 
 def save_report(name: str, report: dict[str, Any]) -> None:

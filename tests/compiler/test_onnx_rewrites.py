@@ -22,6 +22,7 @@ from saccade.engine.compiler.emit import emit
 from saccade.engine.compiler.onnx_rewrites import simplify
 from saccade.engine.compiler.proof import pictures
 from saccade.engine.contract.spec import Precision
+from saccade.engine.execute.openvino_session import _simple_masks
 
 
 def head(act: type[nn.Module], channels: int) -> Case:
@@ -94,6 +95,22 @@ def test_openvino_gives_the_same(tmp_path: Path, act: type[nn.Module], precision
     error = np.abs(found - expected).max() / expected.max()
     assert error < (1e-5 if precision == "float32" else 0.2)
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > (0.99999 if precision == "float32" else 0.98)
+
+
+@pytest.mark.parametrize("act", [nn.ReLU, nn.ReLU6])
+def test_in_openvino_no_mask_is_left_as_it_was_written(tmp_path: Path, act: type[nn.Module]):
+    """Also where the CPU computes no float16."""
+    openvino = pytest.importorskip("openvino")
+    model = openvino.Core().read_model(str(files(head(act, 16), tmp_path)["cpu"]))
+
+    def count() -> Counter[str]:
+        return Counter(operator.get_type_name() for operator in model.get_ordered_ops())
+
+    before = count()
+    assert min(before["Tanh"], before["BatchNormInference"], before["GroupConvolution"]) > 0
+    _simple_masks(model)
+    assert {"Tanh", "BatchNormInference", "GroupConvolution"} & set(count()) == set()
+    assert count()["Greater"] + count()["Less"] - before["Greater"] - before["Less"] == before["Tanh"]
 
 
 def test_indices_do_not_end_where_float32_does(tmp_path: Path):
