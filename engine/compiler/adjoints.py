@@ -272,9 +272,44 @@ def convolution_backward(
             None,
             None,
         )
+    within = all(p < k for p, k in zip(padding, kernel, strict=True))
+    if groups == 1 and weight.shape[1] <= _FEW and all(d == 1 for d in dilation) and 1 < stride[0] == stride[1] and within:
+        return _by_phases(grad, x, weight, stride, padding), None, None
     # The strided convolution may have left a margin of its input unread; the transposed one has to give it back.
     lost = [(n + 2 * p - r - 1) % s for n, p, r, s in zip(x.shape[2:], padding, reach, stride, strict=True)]
     return aten.convolution(grad, weight, None, stride, padding, dilation, True, lost, groups), None, None
+
+
+_FEW = 4
+"""Channels of a picture: so few of them leave a transposed convolution's lanes empty."""
+
+
+def _by_phases(grad: Tensor, x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]) -> Tensor:
+    """A strided convolution's input gradient [N, C, H, W] as one ordinary convolution that gives the s² places between
+    two of its steps as channels, which are then laid out: Shi et al., "Is the deconvolution layer the same as a
+    convolutional layer?", 2016. Of resnet18's stem a third of the time in AOTInductor, half in ONNX Runtime.
+
+    Place y = s·m + φ gets the gradients r with y = s·r + k − p for a tap k, so those at r = m + d, where the taps are
+    k = φ + p − s·d: for each φ in 0 … s−1 one for each d in lowest … highest, some of them beyond the kernel's edge.
+    """
+    (outputs, inputs, *kernel), sides = weight.shape, x.shape[2:]
+    highest = [-(-p // s) for s, p in zip(stride, padding, strict=True)]
+    lowest = [(s + p - k) // s for s, p, k in zip(stride, padding, kernel, strict=True)]
+    before = [s * d - p for s, d, p in zip(stride, highest, padding, strict=True)]
+    taps = [high - low + 1 for low, high in zip(lowest, highest, strict=True)]
+    after = [s * n - k - b for s, n, k, b in zip(stride, taps, kernel, before, strict=True)]
+    weight = constant_pad_nd(weight, [before[1], after[1], before[0], after[0]])
+    weight = weight.reshape(outputs, inputs, taps[0], stride[0], taps[1], stride[1]).flip([2, 4])
+    weight = weight.permute(1, 3, 5, 0, 2, 4).reshape(-1, outputs, *taps)
+    steps = [-(-n // s) for n, s in zip(sides, stride, strict=True)]
+    last = [m - 1 + high - (r - 1) for m, high, r in zip(steps, highest, grad.shape[2:], strict=True)]
+    edge = [max(-low, end) for low, end in zip(lowest, last, strict=True)]  # the same at both ends, then cut off
+    found = aten.convolution(grad, weight, None, [1, 1], edge, [1, 1], False, [0, 0], 1)
+    top, left = (-e - low for e, low in zip(edge, lowest, strict=True))
+    bottom, right = (end - e for e, end in zip(edge, last, strict=True))
+    found = F.pixel_shuffle(constant_pad_nd(found, [left, right, top, bottom]), stride[0])
+    beyond = [n - m * s for n, m, s in zip(sides, steps, stride, strict=True)]
+    return constant_pad_nd(found, [0, beyond[1], 0, beyond[0]])
 
 
 def hardsigmoid_backward(grad: Tensor, x: Tensor) -> Tensor:

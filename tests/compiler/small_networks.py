@@ -219,6 +219,10 @@ SHAPES: dict[str, Case] = {
     "strided, a margin unread": Case(lambda: Steps(conv(8, 8, 3, stride=3)), "first"),
     "strided 1x1": Case(lambda: Steps(conv(8, 8, 1, stride=2)), "first"),
     "strides that differ": Case(lambda: Steps(nn.Conv2d(8, 8, (3, 5), stride=(1, 2), padding=(0, 3))), "first"),
+    "a strided stem": Case(lambda: Head(conv(3, 8, 7, stride=2, padding=3), nn.ReLU(), conv(8, 8, 3, stride=2))),
+    "a stem of wide steps, a margin unread": Case(lambda: Head(conv(3, 8, 5, stride=4, padding=2), nn.ReLU())),
+    "a stem of patches": Case(lambda: Head(conv(3, 8, 4, stride=4), nn.ReLU(), conv(8, 8, 3, padding=1))),
+    "a stem whose strides differ": Case(lambda: Head(nn.Conv2d(3, 8, 3, stride=(1, 2)), nn.ReLU())),
     "padding same": Case(lambda: Steps(nn.Conv2d(8, 8, (4, 3), padding="same")), "first"),
     "padding beyond the kernel's reach": Case(lambda: Steps(conv(8, 8, 3, padding=4)), "first"),
     "transposed": Case(

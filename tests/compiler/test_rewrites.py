@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
+import onnx
 import parity
 import pytest
 import torch
@@ -13,6 +15,7 @@ from small_networks import Case, Head
 from torch import fx, nn
 
 from saccade.engine.compiler import compiling, rewrites
+from saccade.engine.compiler.emit import emit
 from saccade.engine.compiler.network import short_name
 from saccade.engine.compiler.proof import error_to_maximum, pictures
 from saccade.engine.compiler.targets import parse_target
@@ -95,3 +98,68 @@ def test_what_nothing_reads_is_not_there():
     assert (cam["convolution"], saliency["convolution"]) == (2, 4)
     assert (cam["flip"], cam["scatter_add"], cam["getitem"]) == (0, 0, 1)
     assert (saliency["flip"], saliency["scatter_add"], saliency["getitem"]) == (2, 1, 2)
+
+
+def test_in_front_of_a_linear_layer_it_is_the_weights_that_are_averaged(tmp_path: Path):
+    """Grad-CAM at the max pool; the file holds them averaged, and not the product of the rest with all of them."""
+    dense = nn.Flatten(), nn.Linear(240, 1024), nn.ReLU(), nn.Linear(1024, 5)
+    case = Case(lambda: nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(4), *dense))
+    compiled, found = traced(case, "class", "grad-cam")
+    product = next(n for n in found.module.graph.nodes if short_name(n.target) == "mm")
+    assert short_name(product.args[1].target) == "mean"
+    images, asked = pictures(compiled.model.preprocessing, ["textured"] * 3, seed=4), np.array([0, 4, -1])
+    got = parity.graph_in_float64(found, images, [asked])
+    for name, expected in parity.eager_maps(compiled, images, [asked], torch.float64).items():
+        assert error_to_maximum(got[name], expected) < 1e-12
+    emit(found, "onnx", tmp_path / "program.onnx")
+    shapes = [tuple(each.dims) for each in onnx.load(tmp_path / "program.onnx").graph.initializer]
+    assert (1024, 8) in shapes
+    assert sum(n in ((1024, 240), (240, 1024)) for n in shapes) == 1
+
+
+def test_gradients_of_places_are_not_averaged_with_the_weights():
+    """HiResCAM weights each place by itself."""
+    graph = traced(DENSE, "class", "hires-cam")[1].module.graph
+    product = next(n for n in graph.nodes if short_name(n.target) == "mm")
+    assert product.meta["val"].shape[1] == 240
+
+
+@pytest.mark.parametrize("act", [nn.ReLU, nn.ReLU6])
+@pytest.mark.parametrize("method", ["saliency", "guided-backpropagation", "deconvnet"])
+def test_what_a_max_pool_hands_back_is_masked_where_it_was_taken(
+    monkeypatch: pytest.MonkeyPatch, act: type[nn.Module], method: str
+):
+    """On the places of the pooled value; flat pictures tie everywhere."""
+    layers = nn.Conv2d(3, 8, 3, padding=1), act(), nn.MaxPool2d(3, 2, 1), nn.Conv2d(8, 8, 3, padding=1)
+    case = Case(lambda: Head(*layers))
+    compiled, found = traced(case, "class", method)
+    masks = [n for n in found.module.graph.nodes if short_name(n.target) == "where" and n.meta["val"].dim() > 2]
+    places = {int(np.prod(mask.meta["val"].shape[2:])) for mask in masks}
+    height, width = compiled.model.preprocessing.height, compiled.model.preprocessing.width
+    assert places == (set() if method == "deconvnet" else {(height // 2) * (width // 2)})
+    images = pictures(compiled.model.preprocessing, ["textured", "flat", "letterboxed", "black"], seed=4)
+    asked = np.array([0, 4, -1, 2])
+    got = parity.graph_in_float64(found, images, [asked])
+    for name, expected in parity.eager_maps(compiled, images, [asked], torch.float64).items():
+        assert error_to_maximum(got[name], expected) < 1e-9
+    monkeypatch.setattr(rewrites, "_mask_before_spreading", lambda graph: None)
+    plain = parity.graph_in_float64(traced(case, "class", method)[1], images, [asked])
+    assert all(np.array_equal(got[name], plain[name]) for name in plain)
+
+
+def test_a_mask_of_what_is_also_read_elsewhere_stays_where_it_is():
+    """Two ways lead back from the activation: their sum is masked, on all of its places."""
+
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(8, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = torch.relu(self.first(x))
+            return self.last(nn.functional.max_pool2d(x, 2).mean(dim=(2, 3)) + x.mean(dim=(2, 3)))
+
+    compiled, found = traced(Case(Both), "class", "saliency")
+    spec = compiled.model.preprocessing
+    masks = [n for n in found.module.graph.nodes if short_name(n.target) == "where" and n.meta["val"].dim() > 2]
+    assert [tuple(mask.meta["val"].shape[2:]) for mask in masks] == [(spec.height, spec.width)]
