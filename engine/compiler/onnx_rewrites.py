@@ -28,9 +28,10 @@ _JOINING = {"Add", "Sub", "Mul", "Concat"}
 
 
 def simplify(model: onnx.ModelProto, device: str) -> None:
-    """All rewrites that pay on a device ("cpu" or "cuda"); in a graph without max pools and masks, none."""
+    """All rewrites that pay on a device ("cpu" or "cuda"); in a graph without max pools, masks and strides, none."""
     graph = _Graph(model.graph)
     _count_within_planes(graph)
+    _part_shared_kernels(graph)
     if device == "cpu":
         _multiply_by_masks(graph)
     graph.sweep()
@@ -127,6 +128,17 @@ def _first_of_planes(
     yield helper.make_node("Mul", [f"{name}_counted", whole(plane)], [f"{name}_first"])
     yield helper.make_node("Reshape", [f"{name}_first", whole(-1, channels, 1, 1)], [f"{name}_first_of_planes"])
     node.input[1] = f"{name}_first_of_planes"
+
+
+def _part_shared_kernels(graph: _Graph) -> None:
+    """A kernel of its own for the way back of a strided convolution with as many channels in as out. OpenVINO (2026.4,
+    on CPUs with AVX-512) packs a convolution's kernel once, finds a transposed one's by the same name and shape, and
+    answers with noise.
+    """
+    for node in graph.nodes:
+        kernel = graph.constants.get(node.input[1]) if node.op_type == "ConvTranspose" else None
+        if kernel is not None and kernel.dims[0] == kernel.dims[1]:
+            node.input[1] = graph.constant(f"{kernel.name}_back", numpy_helper.to_array(kernel))
 
 
 def _multiply_by_masks(graph: _Graph) -> None:
