@@ -21,8 +21,10 @@ aten = torch.ops.aten
 
 _PROTOBUF_LIMIT = 2**31 - 2**20
 _FOLD_LIMIT = 2**16
-"""Constants derived from weights are computed at compile time up to this many elements; above it (flipped kernels) the
-runtime folds them when it loads, and the file does not carry them twice."""
+"""Constants derived from weights are computed at compile time up to this many elements, or this share of the largest
+tensor that they come from; above both (flipped kernels) the runtime folds them when it loads, and the file does not
+carry them twice."""
+_FOLD_SHARE = 1 / 8
 
 _EXPORT_BATCH = 4  # any size above 1: 0 and 1 are special to the exporter
 
@@ -148,10 +150,14 @@ def emit_aotinductor(module: fx.GraphModule, traced: Traced, path: Path, device:
             "score-cam, ablation-cam, occlusion); use --to torchscript or onnx"
         )
     module = copy.deepcopy(module).to(device)
-    with warnings.catch_warnings():
+    # Weights as constants, in the order that this CPU's convolutions read them; of no graph that could be trained.
+    options: dict[str, Any] = {"freezing": True} if device == "cpu" else {}
+    with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         try:
-            torch._inductor.aoti_compile_and_package(_export(module, traced, device), package_path=str(path))
+            torch._inductor.aoti_compile_and_package(
+                _export(module, traced, device), package_path=str(path), inductor_configs=options
+            )
         except Exception as error:
             reason = str(error.__cause__ or error).strip().splitlines()
             said = (reason or [type(error).__name__])[0][:300]
@@ -182,16 +188,21 @@ def _fold_constants(module: fx.GraphModule) -> fx.GraphModule:
     """Compute what depends on no input, so that no factory function with a device in it stays in the file."""
     module = copy.deepcopy(module)
     graph = module.graph
-    constant: dict[fx.Node, Any] = {}
+    known: dict[fx.Node, Any] = {}
+    folded: dict[fx.Node, Any] = {}
     for node in graph.nodes:
         if node.op == "get_attr":
-            constant[node] = module.get_buffer(str(node.target))
-        elif node.op == "call_function" and all(n in constant for n in node.all_input_nodes):
-            value = evaluate([node], dict(constant))[node]
-            if not isinstance(value, Tensor) or value.numel() <= _FOLD_LIMIT:
-                constant[node] = value
-    for i, (node, value) in enumerate(constant.items()):
-        if node.op == "call_function" and isinstance(value, Tensor) and any(u not in constant for u in node.users):
+            known[node] = module.get_buffer(str(node.target))
+        elif node.op == "call_function" and all(n in known for n in node.all_input_nodes):
+            value = evaluate([node], dict(known))[node]
+            sources = [known[n] for n in node.all_input_nodes if isinstance(known[n], Tensor)]
+            largest = max([source.numel() for source in sources], default=0)
+            if not isinstance(value, Tensor) or value.numel() <= max(_FOLD_LIMIT, _FOLD_SHARE * largest):
+                known[node] = folded[node] = value
+            elif any(value.data_ptr() == source.data_ptr() for source in sources):
+                known[node] = value  # seen otherwise, and not there twice: what is made of it may be small
+    for i, (node, value) in enumerate(folded.items()):
+        if isinstance(value, Tensor) and any(u not in folded for u in node.users):
             name = f"constant_{i}"
             module.register_buffer(name, value.clone())
             with graph.inserting_before(node):
