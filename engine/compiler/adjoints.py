@@ -272,8 +272,9 @@ def convolution_backward(
             None,
             None,
         )
-    within = all(p < k for p, k in zip(padding, kernel, strict=True))
-    if groups == 1 and weight.shape[1] <= _FEW and all(d == 1 for d in dilation) and 1 < stride[0] == stride[1] and within:
+    plain = grad.dim() == 4 and groups == 1 and all(d == 1 for d in dilation)
+    plain = plain and all(p < k for p, k in zip(padding, kernel, strict=True))
+    if plain and weight.shape[1] <= _FEW and stride[0] == stride[1]:
         return _by_phases(grad, x, weight, stride, padding), None, None
     # The strided convolution may have left a margin of its input unread; the transposed one has to give it back.
     lost = [(n + 2 * p - r - 1) % s for n, p, r, s in zip(x.shape[2:], padding, reach, stride, strict=True)]
