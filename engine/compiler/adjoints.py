@@ -282,7 +282,7 @@ def convolution_backward(
 
 
 _FEW = 4
-"""Channels of a picture: so few of them leave a transposed convolution's lanes empty."""
+"""Channels of a picture: so few of them leave most of a vector empty in a transposed convolution."""
 
 
 def _by_phases(grad: Tensor, x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]) -> Tensor:

@@ -22,9 +22,9 @@ aten = torch.ops.aten
 _PROTOBUF_LIMIT = 2**31 - 2**20
 _FOLD_LIMIT = 2**16
 """Constants derived from weights are computed at compile time up to this many elements, or this share of the largest
-tensor that they come from; above both (flipped kernels) the runtime folds them when it loads, and the file does not
-carry them twice."""
-_FOLD_SHARE = 1 / 8
+tensor that they come from. Above both (flipped kernels) the runtime folds them when it loads, and the file does not
+carry them twice, but for AOTInductor's, which holds them as it reads them."""
+_FOLD_SHARE = 1 / 2
 
 _EXPORT_BATCH = 4  # any size above 1: 0 and 1 are special to the exporter
 
@@ -36,7 +36,7 @@ def emit(traced: Traced, to: str, path: Path, device: str = "cpu") -> None:
         device: "cpu" or "cuda", what AOTInductor makes code for; the others' files run on both, ONNX programs faster on
             what they are for.
     """
-    folded = _fold_constants(traced.module)
+    folded = fold_constants(traced.module)
     if to == "onnx":
         emit_onnx(folded, traced, path, device)
     elif to == "torchscript":
@@ -184,7 +184,7 @@ def _scriptable(module: fx.GraphModule) -> None:
     module.recompile()
 
 
-def _fold_constants(module: fx.GraphModule) -> fx.GraphModule:
+def fold_constants(module: fx.GraphModule) -> fx.GraphModule:
     """Compute what depends on no input, so that no factory function with a device in it stays in the file."""
     module = copy.deepcopy(module)
     graph = module.graph

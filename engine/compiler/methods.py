@@ -334,7 +334,7 @@ def pooled_features(activation: Tensor, cam: Tensor) -> Tensor:
     """
     total = cam.sum(dim=(1, 2)).unsqueeze(1)
     weighted = torch.bmm(activation.flatten(2), cam.flatten(1).unsqueeze(2)).squeeze(2)
-    return torch.where(total > 0, weighted / torch.where(total > 0, total, torch.ones_like(total)), 0 * weighted)
+    return torch.where(total > 0, weighted / torch.where(total > 0, total, 1.0), 0 * weighted)
 
 
 def _weighted(weights: Tensor, activation: Tensor) -> Tensor:

@@ -137,7 +137,8 @@ def _part_shared_kernels(graph: _Graph) -> None:
     """
     for node in graph.nodes:
         kernel = graph.constants.get(node.input[1]) if node.op_type == "ConvTranspose" else None
-        if kernel is not None and kernel.dims[0] == kernel.dims[1]:
+        groups = next((each.i for each in node.attribute if each.name == "group"), 1)
+        if kernel is not None and kernel.dims[0] == kernel.dims[1] * groups:
             node.input[1] = graph.constant(f"{kernel.name}_back", numpy_helper.to_array(kernel))
 
 

@@ -6,7 +6,6 @@ Weights are kept in 16 bits, so a file takes half the room; logits and maps stil
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import operator
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, fx
 
 from ..contract.spec import Precision
+from .emit import fold_constants
 from .network import short_name
 from .trace import Traced
 
@@ -29,7 +29,7 @@ _FOLLOWS = (
     *_MOVES,
     *("abs", "add", "amax", "amin", "avg_pool2d", "cat", "clone", "constant_pad_nd", "div", "expand", "gather"),
     *("gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "max_pool2d_with_indices", "maximum", "minimum"),
-    *("mul", "neg", "new_zeros", "ones_like", "relu", "repeat", "select", "sigmoid", "silu", "slice"),
+    *("pixel_shuffle", "mul", "neg", "new_zeros", "ones_like", "relu", "repeat", "select", "sigmoid", "silu", "slice"),
     *("split", "split_with_sizes", "stack", "sub", "tanh", "unbind", "where", "zeros_like", "_unsafe_view"),
 )
 """Operators that are as narrow as what they are given: they choose, move or combine a few values. All others, sums and
@@ -38,7 +38,7 @@ exponentials among them, work in float32."""
 
 def lower(traced: Traced, precision: Precision) -> Traced:
     """The same program with its convolutions and matrix products in `precision`."""
-    module = copy.deepcopy(traced.module)
+    module = fold_constants(traced.module)
     dtype = DTYPES[precision]
     narrow = {n for n in module.graph.nodes if n.op == "get_attr" and _is_factor(module, n)}
     for node in narrow:
@@ -92,13 +92,20 @@ def _lower(module: fx.GraphModule, dtype: torch.dtype, floats: Mapping[fx.Node, 
             if node.target is operator.getitem:
                 if inputs and inputs[0] in narrow:
                     narrow.add(node)
-            elif name in _MULTIPLIES or (name in _FOLLOWS and len(wide) < len(inputs) and not wide and not fixed):
+            elif (name in _MULTIPLIES and not _is_sum(node)) or (
+                name in _FOLLOWS and len(wide) < len(inputs) and not wide and not fixed
+            ):
                 cast_all(node, dtype)
                 narrow.add(node)
             else:
                 cast_all(node, torch.float32)
     module.graph.lint()
     module.recompile()
+
+
+def _is_sum(node: fx.Node) -> bool:
+    """Whether a product of batches is one with vectors: a weighted sum, as of a layer's maps."""
+    return short_name(node.target) == "bmm" and 1 in node.meta["val"].shape[1:]
 
 
 def _is_factor(module: fx.GraphModule, node: fx.Node) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import torch
@@ -84,7 +85,10 @@ def _average_before_expanding(graph: fx.Graph) -> None:
             if divided is not repeated:
                 value = graph.call_function(divided.target, (value, divided.args[1]))
                 value.meta = dict(repeated.args[0].meta)
-            mean = graph.call_function(aten.mean.dim, (value, dims, *rest), dict(node.kwargs))
+            if dims == [2, 3] and len(many) == 4 and not rest and not node.kwargs:  # of one place each
+                mean = graph.call_function(aten.reshape.default, (value, [-1, many[1]]))
+            else:
+                mean = graph.call_function(aten.mean.dim, (value, dims, *rest), dict(node.kwargs))
         mean.meta = dict(node.meta)
         node.replace_all_uses_with(mean)
 
@@ -93,6 +97,13 @@ def _average_weights(graph: fx.Graph) -> None:
     """The mean over places of rows @ weights [K, C·h·w] → rows @ the weights' mean over places [K, C]: the weights of
     Grad-CAM in front of a linear layer. VGG16's program then reads 8 MB going back there, not 411.
     """
+    averaged: dict[Any, fx.Node] = {}
+
+    def call(target: Any, *args: Any) -> fx.Node:
+        made = graph.call_function(target, args)
+        made.meta["val"] = target(*fx.node.map_arg(args, lambda n: n.meta["val"]))
+        return made
+
     for node in graph.nodes:
         if node.target is not aten.mean.dim or node.args[0].target not in _RESHAPES:
             continue
@@ -107,17 +118,16 @@ def _average_weights(graph: fx.Graph) -> None:
         if weights.op != "placeholder" or weights.meta["val"].shape[1] != shape[1] * shape[2] * shape[3]:
             continue
         with graph.inserting_before(node):
-            by_place = graph.call_function(aten.reshape.default, (weights, [-1, *shape[1:]]))
-            mean = graph.call_function(aten.mean.dim, (by_place, [2, 3]))
-            found = graph.call_function(aten.mm.default, (rows, mean))
-        found.meta = dict(node.meta)
+            if (key := (weights, shape[1:])) not in averaged:
+                averaged[key] = call(aten.mean.dim, call(aten.reshape.default, weights, [-1, *shape[1:]]), [2, 3])
+            found = call(aten.mm.default, rows, averaged[key])
         node.replace_all_uses_with(found)
 
 
 def _mask_before_spreading(graph: fx.Graph) -> None:
     """where(closed(y), 0, what a max pool of y hands back) → what it hands back of where(closed(pooled), 0, gradient):
-    each gradient goes to the place that the pooled value came from, and so its mask is known from that, on a fourth of
-    the places.
+    each gradient goes to the place that the pooled value came from, so that one alone says whether it passes, and there
+    are fewer of them.
     """
     for node in graph.nodes:
         if node.target is not aten.where.self or not _is_zero(node.args[1]):
@@ -126,16 +136,22 @@ def _mask_before_spreading(graph: fx.Graph) -> None:
         added = spread.args[0] if spread.target in _RESHAPES else spread
         if added.target is not aten.scatter_add.default or len(spread.users) > 1 or len(added.users) > 1:
             continue
-        start, _, places, gradient = added.args
-        pool = places.args[0].args[0] if places.target in _RESHAPES else None
-        if start.target is not aten.new_zeros.default or getattr(pool, "target", None) is not _MAX_POOL:
+        start, dim, places, gradient = added.args
+        taken = places.args[0] if places.target in _RESHAPES else None
+        if start.target is not aten.new_zeros.default or dim != -1:
             continue
+        if taken is None or taken.target is not operator.getitem or taken.args[1] != 1:
+            continue
+        if taken.args[0].target is not _MAX_POOL:
+            continue
+        pool = taken.args[0]
         y, pooled = pool.args[0], next((u for u in pool.users if u.args[1] == 0), None)
         tests = _tests_of(closed, y)
         if not tests or pooled is None or spread.meta["val"].shape != y.meta["val"].shape:
             continue
         with graph.inserting_before(added):
             moved = {y: graph.call_function(aten.reshape.default, (pooled, places.args[1]))}
+            moved[y].meta = dict(gradient.meta)
             for test in tests:
                 moved[test] = graph.node_copy(test, lambda n, moved=moved: moved.get(n, n))
                 moved[test].meta = {}

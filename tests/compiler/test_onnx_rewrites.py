@@ -67,13 +67,14 @@ def input_size(path: Path) -> tuple[int, int]:
 def test_masks_are_products_and_nothing_changes(
     tmp_path: Path, network: Callable[[type[nn.Module]], Case], masks: int, act: type[nn.Module], bounds: int
 ):
-    """Of a max pool's gradient it is a choice, as neither is in the blocked layout."""
+    """What a max pool hands back is in no blocks, and its mask stays a choice."""
     case = network(act)
     paths = files(case, tmp_path)
     count, plain = operators(paths["cpu"]), operators(paths["cuda"])
     assert count["Tanh"] == count["BatchNormalization"] == masks * bounds
     assert (plain["Tanh"], plain["Where"] - count["Where"]) == (0, masks)
     assert (count["LessOrEqual"], plain["LessOrEqual"]) == (2 - masks, 2)
+    assert count["GreaterOrEqual"] == count["Or"] == (2 - masks) * (bounds - 1)
     compiled, _ = traced(case, "class", "saliency")
     kinds = ["textured", "flat", "textured", "black", "textured"]
     images = pictures(compiled.model.preprocessing, kinds, seed=2)
@@ -105,20 +106,22 @@ def test_openvino_gives_the_same(tmp_path: Path, act: type[nn.Module], precision
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > (0.99999 if precision == "float32" else 0.98)
 
 
-def test_a_convolution_and_its_way_back_share_no_kernel_that_could_be_taken_for_the_other(tmp_path: Path):
+@pytest.mark.parametrize("groups", [1, 4])
+def test_a_convolution_and_its_way_back_share_no_kernel_that_could_be_taken_for_the_other(tmp_path: Path, groups: int):
     """OpenVINO packs one of them for both, where there are as many channels in as out."""
-    openvino = pytest.importorskip("openvino")
-    square, other = nn.Conv2d(64, 64, 3, stride=2, padding=1), nn.Conv2d(64, 32, 3, stride=2, padding=1)
+    square = nn.Conv2d(64, 64, 3, stride=2, padding=1, groups=groups)
+    other = nn.Conv2d(64, 32, 3, stride=2, padding=1)
     case = Case(lambda: Head(nn.Conv2d(3, 64, 3), nn.ReLU(), square, nn.ReLU(), other, width=32))
     path = files(case, tmp_path)["cpu"]
     graph = onnx.load(path).graph
     forward, back = ([n.input[1] for n in graph.node if n.op_type == kind] for kind in ("Conv", "ConvTranspose"))
-    sides = {each.name: list(each.dims[:2]) for each in graph.initializer}
-    assert [(sides[name], name in forward) for name in back] == [([32, 64], True), ([64, 64], False)]
+    outputs = {each.name: each.dims[0] for each in graph.initializer if each.dims}
+    assert [(outputs[name], name in forward) for name in back] == [(32, True), (64, False)]
     images = np.random.default_rng(1).integers(0, 256, (3, *input_size(path), 3), np.uint8)
+    expected = answers(path, images)[1]
+    openvino = pytest.importorskip("openvino")
     found = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     given = found({"images": images, "target": np.full(3, -1)})[1]
-    expected = answers(path, images)[1]
     assert np.corrcoef(given.ravel(), expected.ravel())[0, 1] > 0.999
     assert np.abs(given - expected).max() < 0.05 * expected.max()
 

@@ -20,6 +20,7 @@ from saccade.engine.compiler.targets import Target
 from saccade.engine.compiler.trace import Traced, graph_modules, trace
 from saccade.engine.contract import Agreement, ModelOptions, SaccadeError, UsageError
 from saccade.engine.contract.program_file import Format
+from saccade.engine.contract.spec import Precision
 
 CASE = Case(
     lambda: Head(
@@ -63,6 +64,48 @@ def test_products_are_narrow_and_sums_are_not(precision: str):
     bodies = [g for g in graph_modules(low.module) if g is not low.module]
     assert len(bodies) == 1
     assert not any("weight" in str(n.target) for n in bodies[0].graph.nodes)  # they are captured, and narrow already
+
+
+def dense() -> nn.Module:
+    """Where Grad-CAM's weights are products with averaged weights."""
+    body = nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(4)
+    return nn.Sequential(*body, nn.Flatten(), nn.Linear(240, 1024), nn.ReLU(), nn.Linear(1024, 5))
+
+
+@pytest.mark.parametrize(
+    ("to", "precision"), [("torchscript", "float16"), ("torchscript", "bfloat16"), ("onnx", "float16")]
+)
+def test_averaged_weights_are_narrow_and_so_are_those_that_they_come_from(
+    to: Format, precision: Precision, tmp_path: Path
+):
+    torch.manual_seed(0)
+    model = wrap_module(dense(), "dense", ModelOptions(input_size=(20, 24)))
+    path = tmp_path / f"net{compiling.SUFFIX[to]}"
+    spec = pipeline.compile_program(model, ["grad-cam"], path, to, precision=precision)
+    assert spec.precision == precision
+    model = model_of(Case(dense))
+    requests = compiling.make_requests(model.network, ["grad-cam"], None, Target())
+    low = lower(trace(model.network, model.preprocessing, requests, Target()), precision)
+    large = {tuple(b.shape): b.dtype for b in low.module.buffers() if b.numel() > 8000}
+    assert large == dict.fromkeys([(1024, 240), (1024, 8)], DTYPES[precision])
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_a_map_is_added_up_in_float32(precision: Precision):
+    """Weights that are subnormal in float16, and features that would leave it."""
+    low = lower(traced("grad-cam"), precision)
+    seen = []
+
+    class Watch(torch.fx.Interpreter):
+        def call_function(self, target, args, kwargs):
+            result = super().call_function(target, args, kwargs)
+            if short_name(target) == "bmm":
+                seen.append(result.dtype)
+            return result
+
+    images = torch.from_numpy(pictures(model_of(CASE).preprocessing, ["textured"] * 2))
+    Watch(low.module).run(images, torch.tensor([0, 1]))
+    assert seen == [torch.float32] * 2  # the map, and the features that it weighs
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from small_networks import Case, Head
 from torch import fx, nn
 
 from saccade.engine.compiler import compiling, rewrites
-from saccade.engine.compiler.emit import emit
+from saccade.engine.compiler import emit as emitting
 from saccade.engine.compiler.network import short_name
 from saccade.engine.compiler.proof import error_to_maximum, pictures
 from saccade.engine.compiler.targets import parse_target
@@ -100,7 +100,9 @@ def test_what_nothing_reads_is_not_there():
     assert (saliency["flip"], saliency["scatter_add"], saliency["getitem"]) == (2, 1, 2)
 
 
-def test_in_front_of_a_linear_layer_it_is_the_weights_that_are_averaged(tmp_path: Path):
+def test_in_front_of_a_linear_layer_it_is_the_weights_that_are_averaged(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
     """Grad-CAM at the max pool; the file holds them averaged, and not the product of the rest with all of them."""
     dense = nn.Flatten(), nn.Linear(240, 1024), nn.ReLU(), nn.Linear(1024, 5)
     case = Case(lambda: nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(4), *dense))
@@ -111,10 +113,20 @@ def test_in_front_of_a_linear_layer_it_is_the_weights_that_are_averaged(tmp_path
     got = parity.graph_in_float64(found, images, [asked])
     for name, expected in parity.eager_maps(compiled, images, [asked], torch.float64).items():
         assert error_to_maximum(got[name], expected) < 1e-12
-    emit(found, "onnx", tmp_path / "program.onnx")
+    monkeypatch.setattr(emitting, "_FOLD_LIMIT", 0)  # as if they were many: it is less than they come from
+    emitting.emit(found, "onnx", tmp_path / "program.onnx")
     shapes = [tuple(each.dims) for each in onnx.load(tmp_path / "program.onnx").graph.initializer]
     assert (1024, 8) in shapes
     assert sum(n in ((1024, 240), (240, 1024)) for n in shapes) == 1
+
+
+def test_several_classes_share_the_averaged_weights():
+    assert operators(traced(DENSE, "top-3", "grad-cam")[1].module.graph)["mean"] == 1
+
+
+def test_weights_are_not_averaged_where_each_place_is_needed_too():
+    graph = traced(DENSE, "class", "grad-cam", "hires-cam")[1].module.graph
+    assert operators(graph)["mm"] == 1
 
 
 def test_gradients_of_places_are_not_averaged_with_the_weights():
@@ -163,3 +175,41 @@ def test_a_mask_of_what_is_also_read_elsewhere_stays_where_it_is():
     spec = compiled.model.preprocessing
     masks = [n for n in found.module.graph.nodes if short_name(n.target) == "where" and n.meta["val"].dim() > 2]
     assert [tuple(mask.meta["val"].shape[2:]) for mask in masks] == [(spec.height, spec.width)]
+
+
+def test_a_mask_of_what_is_read_unmasked_too_stays_where_it_is():
+    """What the max pool hands back is shown, and in front of it goes on."""
+    case = Case(lambda: Head(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3, padding=1)))
+    model, goal = model_of(case), parse_target("class")
+    requests = [
+        *compiling.make_requests(model.network, ["hires-cam"], "body.1", goal),
+        *compiling.make_requests(model.network, ["saliency"], None, goal),
+    ]
+    found = trace(model.network, model.preprocessing, requests, goal)
+    compiled = parity.Compiled(model, model.network, goal, requests, found, {}, {})
+    images, asked = pictures(model.preprocessing, ["textured", "flat"], seed=4), np.array([0, 4])
+    got = parity.graph_in_float64(found, images, [asked])
+    for name, expected in parity.eager_maps(compiled, images, [asked], torch.float64).items():
+        assert error_to_maximum(got[name], expected) < 1e-9, name
+
+
+def test_somebodys_own_scattering_is_no_max_pool():
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 8, 3, padding=1)
+            self.index: torch.Tensor
+            self.register_buffer("index", torch.arange(8).flip(0))
+            self.fc = nn.Linear(8, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.conv(x).mean(dim=(2, 3))
+            places = self.index.reshape(1, 8).expand(8, 8)
+            moved = x.new_zeros(8, 8).scatter_add(1, places, x.new_ones(8, 8))
+            return self.fc(x @ torch.where(moved <= 0, 0.0, moved))
+
+    compiled, found = traced(Case(Own), "class", "saliency")
+    images, asked = pictures(compiled.model.preprocessing, ["textured"] * 2, seed=4), np.array([0, 4])
+    got = parity.graph_in_float64(found, images, [asked])
+    for name, expected in parity.eager_maps(compiled, images, [asked], torch.float64).items():
+        assert error_to_maximum(got[name], expected) < 1e-9
