@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, fx
 
 from ..contract.spec import Precision
-from .emit import fold_constants
 from .network import short_name
+from .rewrites import fold_constants
 from .trace import Traced
 
 aten = torch.ops.aten

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import operator
 from typing import Any
 
 import torch
-from torch import fx
+from torch import Tensor, fx
+
+from .network import evaluate
 
 aten = torch.ops.aten
+
+_FOLD_LIMIT = 2**16
+"""Constants derived from weights are computed at compile time up to this many elements, or this share of the largest
+tensor that they come from. Above both (flipped kernels) the runtime folds them when it loads, and the file does not
+carry them twice, but for AOTInductor's, which holds them as it reads them."""
+_FOLD_SHARE = 1 / 2
 
 
 def simplify(graph: fx.Graph) -> None:
@@ -183,3 +193,35 @@ def _is_one(value: Any) -> bool:
     while value.target in (aten.expand.default, aten.unsqueeze.default, aten.reshape.default, aten.view.default):
         value = value.args[0]
     return value.target is aten.ones_like.default
+
+
+def fold_constants(module: fx.GraphModule) -> fx.GraphModule:
+    """Compute what depends on no input, so that no factory function with a device in it stays in the file."""
+    module = copy.deepcopy(module)
+    graph = module.graph
+    known: dict[fx.Node, Any] = {}
+    folded: dict[fx.Node, Any] = {}
+    for node in graph.nodes:
+        if node.op == "get_attr":
+            known[node] = module.get_buffer(str(node.target))
+        elif node.op == "call_function" and all(n in known for n in node.all_input_nodes):
+            value = evaluate([node], dict(known))[node]
+            sources = [known[n] for n in node.all_input_nodes if isinstance(known[n], Tensor)]
+            largest = max([source.numel() for source in sources], default=0)
+            if not isinstance(value, Tensor) or value.numel() <= max(_FOLD_LIMIT, _FOLD_SHARE * largest):
+                known[node] = folded[node] = value
+            elif any(value.data_ptr() == source.data_ptr() for source in sources):
+                known[node] = value  # seen otherwise, and not there twice: what is made of it may be small
+    free = (name for i in itertools.count() if not hasattr(module, name := f"constant_{i}"))
+    for node, value in folded.items():
+        if isinstance(value, Tensor) and any(u not in folded for u in node.users):
+            name = next(free)
+            module.register_buffer(name, value.clone())
+            with graph.inserting_before(node):
+                node.replace_all_uses_with(graph.get_attr(name))
+    graph.eliminate_dead_code()
+    used = {str(n.target) for n in graph.nodes if n.op == "get_attr"}
+    for name in [n for n, _ in module.named_buffers() if n not in used]:
+        delattr(module, name)
+    module.recompile()
+    return module

@@ -15,7 +15,7 @@ from small_networks import Case, Head
 from torch import fx, nn
 
 from saccade.engine.compiler import compiling, rewrites
-from saccade.engine.compiler import emit as emitting
+from saccade.engine.compiler.emit import emit
 from saccade.engine.compiler.network import short_name
 from saccade.engine.compiler.proof import error_to_maximum, pictures
 from saccade.engine.compiler.targets import parse_target
@@ -113,8 +113,8 @@ def test_in_front_of_a_linear_layer_it_is_the_weights_that_are_averaged(
     got = parity.graph_in_float64(found, images, [asked])
     for name, expected in parity.eager_maps(compiled, images, [asked], torch.float64).items():
         assert error_to_maximum(got[name], expected) < 1e-12
-    monkeypatch.setattr(emitting, "_FOLD_LIMIT", 0)  # as if they were many: it is less than they come from
-    emitting.emit(found, "onnx", tmp_path / "program.onnx")
+    monkeypatch.setattr(rewrites, "_FOLD_LIMIT", 0)  # as if they were many: it is less than they come from
+    emit(found, "onnx", tmp_path / "program.onnx")
     shapes = [tuple(each.dims) for each in onnx.load(tmp_path / "program.onnx").graph.initializer]
     assert (1024, 8) in shapes
     assert sum(n in ((1024, 240), (240, 1024)) for n in shapes) == 1
@@ -213,3 +213,24 @@ def test_somebodys_own_scattering_is_no_max_pool():
     got = parity.graph_in_float64(found, images, [asked])
     for name, expected in parity.eager_maps(compiled, images, [asked], torch.float64).items():
         assert error_to_maximum(got[name], expected) < 1e-9
+
+
+def test_what_is_folded_twice_overwrites_nothing():
+    """As of a program in half precision: before its weights are narrowed, and when it is written."""
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    sums = [graph.call_function(torch.add, (graph.get_attr("a"), i)) for i in (1, 2)]
+    graph.output(graph.call_function(torch.mul, (graph.call_function(torch.add, (x, sums[0])), sums[1])))
+    root = nn.Module()
+    root.register_buffer("a", torch.tensor([10.0]))
+    once = rewrites.fold_constants(fx.GraphModule(root, graph))
+    first = next(n for n in once.graph.nodes if n.op == "get_attr")
+    with once.graph.inserting_after(first):
+        more = once.graph.call_function(torch.neg, (first,))
+    next(n for n in once.graph.nodes if n.target is torch.mul).replace_input_with(
+        next(n for n in reversed(once.graph.nodes) if n.op == "get_attr"), more
+    )
+    once.recompile()
+    x = torch.tensor([1.0])
+    assert once(x) == (1 + 11) * -11
+    assert rewrites.fold_constants(once)(x) == once(x)
