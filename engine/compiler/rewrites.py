@@ -1,4 +1,4 @@
-"""What a traced graph computes twice, or with more work than it takes: rewritten, in place, to the same values."""
+"""What a traced graph computes twice, or with more work than it takes: rewritten to the same values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FOLD_SHARE = 1 / 2
 
 
 def simplify(graph: fx.Graph) -> None:
-    """All rewrites, in the order in which one makes room for the next."""
+    """All rewrites of the traced graph, in place, in the order in which one makes room for the next."""
     _merge_equal(graph)
     _drop_double_transposes(graph)
     _gather_rows(graph)
@@ -95,7 +95,7 @@ def _average_before_expanding(graph: fx.Graph) -> None:
             if divided is not repeated:
                 value = graph.call_function(divided.target, (value, divided.args[1]))
                 value.meta = dict(repeated.args[0].meta)
-            if dims == [2, 3] and len(many) == 4 and not rest and not node.kwargs:  # of one place each
+            if _is_over_planes(node):  # of one place each
                 mean = graph.call_function(aten.reshape.default, (value, [-1, many[1]]))
             else:
                 mean = graph.call_function(aten.mean.dim, (value, dims, *rest), dict(node.kwargs))
@@ -115,12 +115,11 @@ def _average_weights(graph: fx.Graph) -> None:
         return made
 
     for node in graph.nodes:
-        if node.target is not aten.mean.dim or node.args[0].target not in _RESHAPES:
+        if node.target is not aten.mean.dim or node.args[0].target not in _RESHAPES or not _is_over_planes(node):
             continue
-        maps, dims = node.args[0], node.args[1]
+        maps = node.args[0]
         product, shape = maps.args[0], tuple(maps.meta["val"].shape)
-        dims = sorted(d % len(shape) for d in dims)
-        if product.target is not aten.mm.default or dims != [2, 3] or len(shape) != 4 or node.args[2:] or node.kwargs:
+        if product.target is not aten.mm.default:
             continue
         rows, weights = product.args
         if len(product.users) > 1 or len(maps.users) > 1:  # it is made anyway
@@ -172,6 +171,12 @@ def _mask_before_spreading(graph: fx.Graph) -> None:
         node.replace_all_uses_with(spread)
 
 
+def _is_over_planes(mean: fx.Node) -> bool:
+    """Whether it takes maps [N, C, h, w] to [N, C]."""
+    rank, (_, dims, *rest) = mean.args[0].meta["val"].dim(), mean.args
+    return rank == 4 and sorted(d % 4 for d in dims) == [2, 3] and not rest and not mean.kwargs
+
+
 _RESHAPES = {aten.reshape.default, aten.view.default}
 _MAX_POOL = aten.max_pool2d_with_indices.default
 _TESTS = {aten.le.Scalar, aten.ge.Scalar, aten.logical_or.default, aten.bitwise_or.Tensor, aten.__or__.Tensor}
@@ -190,7 +195,7 @@ def _is_zero(value: Any) -> bool:
 
 
 def _is_one(value: Any) -> bool:
-    while value.target in (aten.expand.default, aten.unsqueeze.default, aten.reshape.default, aten.view.default):
+    while value.target in {aten.expand.default, aten.unsqueeze.default, *_RESHAPES}:
         value = value.args[0]
     return value.target is aten.ones_like.default
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from check_small import model_of
 from small_networks import Case, Head
+from test_rewrites import dense, operators
 from torch import nn
 
 from saccade.engine import execute, pipeline
@@ -41,10 +42,8 @@ def traced(*methods: str) -> Traced:
     return trace(model.network, model.preprocessing, requests, Target())
 
 
-@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
-def test_products_are_narrow_and_sums_are_not(precision: str):
-    dtype = DTYPES[precision]  # pyright: ignore[reportArgumentType]
-    low = lower(traced(*METHODS), precision)  # pyright: ignore[reportArgumentType]
+def dtypes(low: Traced) -> tuple[dict[str, set[torch.dtype]], tuple[torch.Tensor, ...]]:
+    """Operator → the dtypes of what it gives, and the program's outputs for two pictures."""
     seen: dict[str, set[torch.dtype]] = {}
 
     class Watch(torch.fx.Interpreter):
@@ -55,7 +54,14 @@ def test_products_are_narrow_and_sums_are_not(precision: str):
             return result
 
     images = torch.from_numpy(pictures(model_of(CASE).preprocessing, ["textured"] * 2))
-    outputs = Watch(low.module).run(images, torch.tensor([-1, 2]))
+    return seen, Watch(low.module).run(images, torch.tensor([-1, 2]))
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_products_are_narrow_and_sums_are_not(precision: str):
+    dtype = DTYPES[precision]  # pyright: ignore[reportArgumentType]
+    low = lower(traced(*METHODS), precision)  # pyright: ignore[reportArgumentType]
+    seen, outputs = dtypes(low)
     assert seen["convolution"] == seen["addmm"] == {dtype}
     assert seen["sum"] == seen["mean"] == {torch.float32}
     assert all(o.dtype == torch.float32 for o in outputs)
@@ -66,24 +72,19 @@ def test_products_are_narrow_and_sums_are_not(precision: str):
     assert not any("weight" in str(n.target) for n in bodies[0].graph.nodes)  # they are captured, and narrow already
 
 
-def dense() -> nn.Module:
-    """Where Grad-CAM's weights are products with averaged weights."""
-    body = nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(4)
-    return nn.Sequential(*body, nn.Flatten(), nn.Linear(240, 1024), nn.ReLU(), nn.Linear(1024, 5))
-
-
 @pytest.mark.parametrize(
     ("to", "precision"), [("torchscript", "float16"), ("torchscript", "bfloat16"), ("onnx", "float16")]
 )
 def test_averaged_weights_are_narrow_and_so_are_those_that_they_come_from(
     to: Format, precision: Precision, tmp_path: Path
 ):
+    """In front of a linear layer Grad-CAM's weights are products with averaged ones."""
     torch.manual_seed(0)
-    model = wrap_module(dense(), "dense", ModelOptions(input_size=(20, 24)))
+    model = wrap_module(dense(1024).build(), "dense", ModelOptions(input_size=(20, 24)))
     path = tmp_path / f"net{compiling.SUFFIX[to]}"
     spec = pipeline.compile_program(model, ["grad-cam"], path, to, precision=precision)
     assert spec.precision == precision
-    model = model_of(Case(dense))
+    model = model_of(dense(1024))
     requests = compiling.make_requests(model.network, ["grad-cam"], None, Target())
     low = lower(trace(model.network, model.preprocessing, requests, Target()), precision)
     large = {tuple(b.shape): b.dtype for b in low.module.buffers() if b.numel() > 8000}
@@ -94,18 +95,8 @@ def test_averaged_weights_are_narrow_and_so_are_those_that_they_come_from(
 def test_a_map_is_added_up_in_float32(precision: Precision):
     """Weights that are subnormal in float16, and features that would leave it."""
     low = lower(traced("grad-cam"), precision)
-    seen = []
-
-    class Watch(torch.fx.Interpreter):
-        def call_function(self, target, args, kwargs):
-            result = super().call_function(target, args, kwargs)
-            if short_name(target) == "bmm":
-                seen.append(result.dtype)
-            return result
-
-    images = torch.from_numpy(pictures(model_of(CASE).preprocessing, ["textured"] * 2))
-    Watch(low.module).run(images, torch.tensor([0, 1]))
-    assert seen == [torch.float32] * 2  # the map, and the features that it weighs
+    assert operators(low.module.graph)["bmm"] == 2  # the map, and the features that it weighs
+    assert dtypes(low)[0]["bmm"] == {torch.float32}
 
 
 @pytest.mark.parametrize(

@@ -22,17 +22,19 @@ from saccade.engine.compiler.targets import parse_target
 from saccade.engine.compiler.trace import Traced, trace
 
 POOLED = Case(lambda: Head(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()))
-DENSE = Case(
-    lambda: nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(4),
-        nn.Flatten(),
-        nn.Linear(240, 16),
-        nn.ReLU(),
-        nn.Linear(16, 5),
-    )
-)
+
+
+def dense(width: int) -> Case:
+    """A max pool of 8 channels of 5×6, and two linear layers."""
+
+    def build() -> nn.Module:
+        body = nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(4), nn.Flatten()
+        return nn.Sequential(*body, nn.Linear(240, width), nn.ReLU(), nn.Linear(width, 5))
+
+    return Case(build)
+
+
+DENSE = dense(16)
 
 
 def traced(case: Case, target: str, *methods: str) -> tuple[parity.Compiled, Traced]:
@@ -104,9 +106,7 @@ def test_in_front_of_a_linear_layer_it_is_the_weights_that_are_averaged(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     """Grad-CAM at the max pool; the file holds them averaged, and not the product of the rest with all of them."""
-    dense = nn.Flatten(), nn.Linear(240, 1024), nn.ReLU(), nn.Linear(1024, 5)
-    case = Case(lambda: nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(4), *dense))
-    compiled, found = traced(case, "class", "grad-cam")
+    compiled, found = traced(dense(1024), "class", "grad-cam")
     product = next(n for n in found.module.graph.nodes if short_name(n.target) == "mm")
     assert short_name(product.args[1].target) == "mean"
     images, asked = pictures(compiled.model.preprocessing, ["textured"] * 3, seed=4), np.array([0, 4, -1])
