@@ -178,11 +178,11 @@ def test_a_mask_of_what_is_also_read_elsewhere_stays_where_it_is():
 
 
 def test_a_mask_of_what_is_read_unmasked_too_stays_where_it_is():
-    """What the max pool hands back is shown, and in front of it goes on."""
+    """What the max pool hands back to windows of zeros counts for Grad-CAM there, and goes no further."""
     case = Case(lambda: Head(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3, padding=1)))
     model, goal = model_of(case), parse_target("class")
     requests = [
-        *compiling.make_requests(model.network, ["hires-cam"], "body.1", goal),
+        *compiling.make_requests(model.network, ["grad-cam", "hires-cam"], "body.1", goal),
         *compiling.make_requests(model.network, ["saliency"], None, goal),
     ]
     found = trace(model.network, model.preprocessing, requests, goal)
